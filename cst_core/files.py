@@ -1,0 +1,54 @@
+"""Files that appear under their name only when complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cst_core.errors import CstError
+
+PARTIAL = ".*.partial"
+"""What `replace_atomically` leaves beside a file when the process is killed while it writes."""
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Yield a sibling to write to; it takes the place of ``path`` only once the block ends without an error.
+
+    A full disk, a kill or an exception leaves the old file as it was. The data is on the disk before the name is.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to ``path`` is on the disk: a full one is often noticed only here."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> None:
+    """Write a whole file, or nothing; with ``previous`` the file that was there before is kept under that name.
+
+    Raises:
+        CstError: the disk is full or the folder cannot be written to; what was there before is still there.
+    """
+    try:
+        with replace_atomically(path) as partial:
+            partial.write_bytes(data)
+            if previous is not None and path.exists():
+                sync(partial)  # the good file moves only once there is another good one
+                os.replace(path, previous)
+    except OSError as error:
+        kept = previous if previous is not None and not path.exists() else path
+        raise CstError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder"
+            + (f"; {kept} is as it was" if kept.exists() else "")
+        ) from error

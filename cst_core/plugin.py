@@ -1,0 +1,107 @@
+"""What the command line needs of a backend besides the loop's four verbs.
+
+A distribution adds a backend by declaring an entry point in the group ``cst.backends`` whose value is an object with
+the attributes and methods of `BackendPlugin`. Nothing in this package has to change for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from cst_core.backend import Backend
+
+Pair = TypeVar("Pair")
+
+
+class Landmarks(NamedTuple):
+    """Points that correspond: ``fixed[i]`` and ``moving[i]`` show the same anatomy. Both ``(L, 3)``, mm."""
+
+    fixed: Tensor
+    moving: Tensor
+
+
+@dataclass(frozen=True)
+class EvalCase(Generic[Pair]):
+    """A pair and the truth about it. The only type that carries truth: training sees `pair` alone."""
+
+    id: str
+    pair: Pair
+    landmarks: Landmarks | None = None
+
+
+@dataclass(frozen=True)
+class Dataset(Generic[Pair]):
+    """What `BackendPlugin.read_data` found, already split by fold."""
+
+    source: str
+    """``phantom`` or the folder, as the manifest and the results name it."""
+    fingerprint: str
+    """SHA-256 over all that was read, in hexadecimal."""
+    train: Sequence[EvalCase[Pair]]
+    test: Sequence[EvalCase[Pair]]
+    notes: Sequence[str] = field(default_factory=tuple)
+    """Said to the user once: what was clamped, skipped or assumed."""
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """One row of ``cst evaluate --json``; what does not apply to a backend is None. mm, seconds, Dice as a fraction."""
+
+    id: str
+    tre_mm: float | None = None
+    tre_mm_initial: float | None = None
+    dice: float | None = None
+    dice_initial: float | None = None
+    dice_per_label: dict[str, float] | None = None
+    hd95_mm: float | None = None
+    sdlogj_l2r: float | None = None
+    sdlogj: float | None = None
+    folding_percent: float | None = None
+    seconds: float | None = None
+
+
+class Preset(NamedTuple):
+    """A named set of overrides of the default configuration: ``train`` of `TrainConfig`, ``backend`` of its own."""
+
+    about: str
+    train: Mapping[str, Any]
+    backend: Mapping[str, Any]
+
+
+class BackendPlugin(Protocol[Pair]):
+    """The second protocol: configuration, data, scoring and shipped weights, for ``cst`` verbs."""
+
+    name: str
+    config_class: type[BaseModel]
+    presets: Mapping[str, Preset]
+    default_preset: str
+
+    def backend(self, config: BaseModel, device: str) -> Backend[Pair]:
+        """The four verbs under this configuration, on ``cpu`` or ``cuda``."""
+        ...
+
+    def untrained(self, backend: Backend[Pair], seed: int) -> nn.Module:
+        """Random features: the network that makes the first labels, and ``--model random``."""
+        ...
+
+    def read_data(self, source: str, fold: int | None, config: BaseModel, device: str) -> Dataset[Pair]:
+        """Read and validate ``phantom`` or a folder; errors name file, rule, value and remedy (`DataError`)."""
+        ...
+
+    def score(self, backend: Backend[Pair], network: nn.Module, case: EvalCase[Pair]) -> PairScore:
+        """Register one pair and measure it against its truth."""
+        ...
+
+    def shipped(self) -> Mapping[str, Path]:
+        """Weights that come with the package: name -> safetensors file."""
+        ...
+
+    def picture(self, backend: Backend[Pair], network: nn.Module, case: EvalCase[Pair], path: Path) -> None:
+        """A PNG of one pair before and after registration."""
+        ...
