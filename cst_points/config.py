@@ -1,0 +1,89 @@
+"""Settings of the points backend and its presets. Defaults are those of ``best``."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import Field
+
+from cst_core.config import Settings
+from cst_core.plugin import Preset
+
+
+class PointsConfig(Settings):
+    """g, h, refinement and augmentation for keypoint clouds. Published values: METHOD in brackets, preset ``paper``."""
+
+    # g
+    neighbours_fixed: int = Field(10, ge=1)
+    """Neighbours in the fixed cloud's feature graph (Sec. 3)."""
+    neighbours_moving: int = Field(40, ge=1)
+    """Neighbours in the moving cloud's feature graph (Sec. 3); its cloud is denser."""
+    features: int = Field(64, ge=1)
+    """Channels of g's output (Sec. 3)."""
+    towers: int = Field(1, ge=1)
+    """Networks side by side in the trained g (published: 1)."""
+    first_towers: int = Field(16, ge=1)
+    """Networks side by side in the untrained g_0 that makes the first labels (published: 1)."""
+
+    # h
+    candidates: int = Field(256, ge=1)
+    """Nearest moving keypoints each fixed keypoint may go to (Sec. 3)."""
+    graph_neighbours: int = Field(10, ge=1)
+    """Of the symmetric graph that messages pass on (Sec. 3)."""
+    weight: float = Field(300.0, gt=0)
+    """Of the regulariser |d_i(a) - d_j(b)|^2 in normalised coordinates (published: 10, far too weak)."""
+    rounds: int = Field(10, ge=1)
+    """Of messages at test time and for labels (published: 5, of which the last was not read)."""
+    training_rounds: int = Field(5, ge=1)
+    """Of messages in the training stream."""
+    sharpness: float = Field(50.0, gt=0)
+    """Of the softmax over candidates at the read-out (published code)."""
+
+    # refinement of labels, and of the result at test time
+    second_warp: bool = True
+    """Solve once more among the candidates nearest to where the first solution points."""
+    second_candidates: int = Field(64, ge=1)
+    """Candidates of the second solution."""
+    smooth: bool = True
+    """Replace the field by its thin-plate smoothing spline."""
+    smoothing: float = Field(0.1, ge=0)
+    """lambda of that spline, and of the dense field's (Sec. 3)."""
+    forward_backward: bool = False
+    """Trust a keypoint less, in the spline, the less the solution from moving to fixed agrees with it."""
+    agreement_mm: float = Field(3.0, gt=0)
+    """Disagreement at which trust has fallen to one half."""
+    views: int = Field(1, ge=1)
+    """Average the features' costs over this many randomly transformed views of the pair (1: the pair itself)."""
+
+    # augmentation
+    max_degrees: float = Field(10.0, ge=0)
+    """Rotation about each axis (Sec. 3)."""
+    max_translation: float = Field(0.1, ge=0)
+    """Translation along each axis, normalised coordinates (Sec. 3)."""
+    max_scale: float = Field(0.1, ge=0, lt=1)
+    """Isotropic scaling (Sec. 3)."""
+
+    # data
+    extra_pairs: bool = False
+    """Also train on the release's pairs that have no landmarks (4DCT, Learn2Reg), keypoints only."""
+
+
+_STEP_SCHEDULE: dict[str, Any] = {"batch_size": 4, "schedule": "step"}
+_PAPER: dict[str, Any] = {
+    "weight": 10.0,
+    "rounds": 4,  # the published five, of which the last was not read
+    "training_rounds": 4,
+    "first_towers": 1,
+    "second_warp": False,
+    "smooth": False,
+}
+
+PRESETS = MappingProxyType(
+    {
+        "best": Preset("wide random features first, strong regulariser, refined labels; the default", {}, {}),
+        "paper": Preset("as published: weight 10, 4 rounds, one random network, 60 epochs a stage, no refinement",
+                        {"stages": 8, "epochs": 60, **_STEP_SCHEDULE, "weighted_sampling": False}, _PAPER),
+        "quick": Preset("best with short stages: minutes on two cores", {}, {}),
+    }
+)  # fmt: skip

@@ -1,0 +1,208 @@
+"""The min-convolution of a message round: the one expensive step of belief propagation, on the CPU or on CUDA.
+
+For an edge from keypoint i to keypoint j, with candidates a of i and b of j,
+
+    message(b) = min_a [ h(a) + |d_i(a) - d_j(b)|^2 ]
+
+over every edge: E x K x K terms. Expanded, |d_i(a)|^2 - 2 d_i(a).d_j(b) + |d_j(b)|^2, a term costs three fused
+multiply-adds and a minimum; nothing of size E x K x K is ever stored. Candidates are centred per edge first, so that the
+expansion cancels no more digits than the difference itself would.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit, prange
+from torch import Tensor
+
+_MINUS_TWO = np.float32(-2.0)
+# Contraction to fused multiply-adds and free choice of the minimum's operand order let LLVM vectorise; nothing else
+# is relaxed: sums are not reassociated.
+_FLAGS = {"contract", "nsz", "nnan", "ninf"}
+
+
+def min_convolution(
+    h: Float[Tensor, "E K"],
+    candidates: Float[Tensor, "N 3 K"],
+    source: Int[Tensor, " E"],
+    target: Int[Tensor, " E"],
+) -> Float[Tensor, "E K"]:
+    """Lower envelope of ``h`` plus squared distance, for every edge; differentiable in ``h``.
+
+    Args:
+        h: What the sender would send, a value a candidate of the edge's source.
+        candidates: Candidate displacements of every keypoint, scaled by the square root of the regulariser's weight.
+            Not differentiated: they are data.
+        source: The sending keypoint of each edge, in [0, N).
+        target: The receiving keypoint of each edge, in [0, N).
+
+    Returns:
+        ``(E, K)``, a value a candidate of the edge's target. On ties the gradient goes to the first minimiser.
+
+    Source: Sec. 3, and the messages of Hansen and Heinrich, "Deep learning based geometric registration for medical
+    images", IPMI 2021.
+    """
+    return _MinConvolution.apply(h, candidates, source, target)  # pyright: ignore[reportReturnType]
+
+
+def min_convolution_reference(h: Tensor, candidates: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """The same in plain torch, any dtype, through an ``(E, K, K)`` tensor: for tests and benchmarks."""
+    difference = candidates[source].unsqueeze(3) - candidates[target].unsqueeze(2)
+    return (h.unsqueeze(2) + difference.square().sum(1)).min(1).values
+
+
+class _MinConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, candidates: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        arguments = (h.contiguous(), candidates.contiguous(), source.contiguous(), target.contiguous())
+        message, argmin = _forward(*arguments, with_argmin=ctx.needs_input_grad[0])
+        if argmin is not None:
+            ctx.save_for_backward(argmin)
+        return message
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (argmin,) = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        # every message value has one minimiser: its gradient goes there and nowhere else
+        if gradient.device.type == "cpu" and gradient.dtype == torch.float32:
+            spread = torch.empty_like(gradient)
+            _scatter(gradient.numpy(), argmin.numpy(), spread.numpy())
+        else:
+            spread = torch.zeros_like(gradient).scatter_add_(1, argmin.long(), gradient)
+        return spread, None, None, None
+
+
+def _forward(
+    h: Tensor, candidates: Tensor, source: Tensor, target: Tensor, *, with_argmin: bool
+) -> tuple[Tensor, Tensor | None]:
+    if h.device.type == "cuda" and h.dtype == torch.float32:
+        from cst_points.min_convolution_cuda import min_convolution_cuda
+
+        return min_convolution_cuda(h, candidates, source, target)
+    if h.device.type == "cpu" and h.dtype == torch.float32:
+        message = torch.empty_like(h)
+        arrays = (h.detach().numpy(), candidates.numpy(), source.numpy(), target.numpy(), message.numpy())
+        if not with_argmin:
+            _envelope(*arrays)
+            return message, None
+        argmin = torch.empty(h.shape, dtype=torch.int16)
+        _envelope_and_argmin(*arrays, argmin.numpy())
+        return message, argmin
+    return _blocked(h, candidates, source, target)
+
+
+def _blocked(h: Tensor, candidates: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Plain torch in blocks of edges: other dtypes (gradient checks run in float64) and other devices."""
+    block = max(1, 2**26 // (h.shape[1] ** 2))
+    values, places = [], []
+    for first in range(0, len(h), block):
+        part = slice(first, first + block)
+        difference = candidates[source[part]].unsqueeze(3) - candidates[target[part]].unsqueeze(2)
+        value, place = (h[part].detach().unsqueeze(2) + difference.square().sum(1)).min(1)
+        values.append(value)
+        places.append(place.to(torch.int16))
+    if not values:
+        return h.detach().clone(), torch.empty(h.shape, dtype=torch.int16)
+    return torch.cat(values), torch.cat(places)
+
+
+@njit(parallel=True, fastmath=_FLAGS, cache=True)
+def _envelope(h, candidates, source, target, message):  # pragma: no cover - compiled
+    """Four candidates a time against all of the target's: loads and stores are shared, the minimum stays in L1."""
+    edges, n = h.shape
+    for e in prange(edges):
+        i, j = source[e], target[e]
+        best = np.full(n, math.inf, np.float32)
+        centred = np.empty((6, n), np.float32)
+        for axis in range(3):
+            middle = candidates[j, axis, 0]
+            for b in range(n):
+                centred[axis, b] = candidates[i, axis, b] - middle
+                centred[3 + axis, b] = candidates[j, axis, b] - middle
+        xi, yi, zi, xj, yj, zj = centred[0], centred[1], centred[2], centred[3], centred[4], centred[5]
+        whole = n - n % 4
+        for a in range(0, whole, 4):
+            h0 = h[e, a] + xi[a] * xi[a] + yi[a] * yi[a] + zi[a] * zi[a]
+            h1 = h[e, a + 1] + xi[a + 1] * xi[a + 1] + yi[a + 1] * yi[a + 1] + zi[a + 1] * zi[a + 1]
+            h2 = h[e, a + 2] + xi[a + 2] * xi[a + 2] + yi[a + 2] * yi[a + 2] + zi[a + 2] * zi[a + 2]
+            h3 = h[e, a + 3] + xi[a + 3] * xi[a + 3] + yi[a + 3] * yi[a + 3] + zi[a + 3] * zi[a + 3]
+            x0, y0, z0 = _MINUS_TWO * xi[a], _MINUS_TWO * yi[a], _MINUS_TWO * zi[a]
+            x1, y1, z1 = _MINUS_TWO * xi[a + 1], _MINUS_TWO * yi[a + 1], _MINUS_TWO * zi[a + 1]
+            x2, y2, z2 = _MINUS_TWO * xi[a + 2], _MINUS_TWO * yi[a + 2], _MINUS_TWO * zi[a + 2]
+            x3, y3, z3 = _MINUS_TWO * xi[a + 3], _MINUS_TWO * yi[a + 3], _MINUS_TWO * zi[a + 3]
+            for b in range(n):
+                x, y, z = xj[b], yj[b], zj[b]
+                v0 = h0 + x0 * x + y0 * y + z0 * z
+                v1 = h1 + x1 * x + y1 * y + z1 * z
+                v2 = h2 + x2 * x + y2 * y + z2 * z
+                v3 = h3 + x3 * x + y3 * y + z3 * z
+                best[b] = min(min(best[b], v0), min(v1, min(v2, v3)))
+        for a in range(whole, n):
+            h0 = h[e, a] + xi[a] * xi[a] + yi[a] * yi[a] + zi[a] * zi[a]
+            x0, y0, z0 = _MINUS_TWO * xi[a], _MINUS_TWO * yi[a], _MINUS_TWO * zi[a]
+            for b in range(n):
+                best[b] = min(best[b], h0 + x0 * xj[b] + y0 * yj[b] + z0 * zj[b])
+        for b in range(n):
+            message[e, b] = best[b] + xj[b] * xj[b] + yj[b] * yj[b] + zj[b] * zj[b]
+
+
+@njit(parallel=True, fastmath=_FLAGS, cache=True)
+def _envelope_and_argmin(h, candidates, source, target, message, argmin):  # pragma: no cover - compiled
+    """As `_envelope`, and which candidate gave the minimum; the lowest index wins a tie."""
+    edges, n = h.shape
+    for e in prange(edges):
+        i, j = source[e], target[e]
+        best = np.full(n, math.inf, np.float32)
+        place = np.zeros(n, np.int32)
+        centred = np.empty((6, n), np.float32)
+        for axis in range(3):
+            middle = candidates[j, axis, 0]
+            for b in range(n):
+                centred[axis, b] = candidates[i, axis, b] - middle
+                centred[3 + axis, b] = candidates[j, axis, b] - middle
+        xi, yi, zi, xj, yj, zj = centred[0], centred[1], centred[2], centred[3], centred[4], centred[5]
+        whole = n - n % 2
+        for a in range(0, whole, 2):
+            h0 = h[e, a] + xi[a] * xi[a] + yi[a] * yi[a] + zi[a] * zi[a]
+            h1 = h[e, a + 1] + xi[a + 1] * xi[a + 1] + yi[a + 1] * yi[a + 1] + zi[a + 1] * zi[a + 1]
+            x0, y0, z0 = _MINUS_TWO * xi[a], _MINUS_TWO * yi[a], _MINUS_TWO * zi[a]
+            x1, y1, z1 = _MINUS_TWO * xi[a + 1], _MINUS_TWO * yi[a + 1], _MINUS_TWO * zi[a + 1]
+            for b in range(n):
+                x, y, z = xj[b], yj[b], zj[b]
+                v0 = h0 + x0 * x + y0 * y + z0 * z
+                v1 = h1 + x1 * x + y1 * y + z1 * z
+                lowest, where = best[b], place[b]
+                if v0 < lowest:
+                    where = a
+                lowest = min(lowest, v0)
+                if v1 < lowest:
+                    where = a + 1
+                best[b] = min(lowest, v1)
+                place[b] = where
+        for a in range(whole, n):
+            h0 = h[e, a] + xi[a] * xi[a] + yi[a] * yi[a] + zi[a] * zi[a]
+            x0, y0, z0 = _MINUS_TWO * xi[a], _MINUS_TWO * yi[a], _MINUS_TWO * zi[a]
+            for b in range(n):
+                value = h0 + x0 * xj[b] + y0 * yj[b] + z0 * zj[b]
+                if value < best[b]:
+                    best[b] = value
+                    place[b] = a
+        for b in range(n):
+            message[e, b] = best[b] + xj[b] * xj[b] + yj[b] * yj[b] + zj[b] * zj[b]
+            argmin[e, b] = place[b]
+
+
+@njit(parallel=True, cache=True)
+def _scatter(gradient, argmin, spread):  # pragma: no cover - compiled
+    edges, n = gradient.shape
+    for e in prange(edges):
+        for a in range(n):
+            spread[e, a] = np.float32(0.0)
+        for b in range(n):
+            spread[e, argmin[e, b]] += gradient[e, b]

@@ -1,0 +1,87 @@
+"""The points backend as the command line sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cst_core.metrics import jacobian_figures, landmark_tre
+from cst_core.plugin import Dataset, EvalCase, PairScore, Preset
+from cst_points.backend import PointsBackend
+from cst_points.cloud import CloudPair
+from cst_points.config import PRESETS, PointsConfig
+from cst_points.dense import dense_field, dense_spline, displacement_at
+
+_FIELD_SPACING = 4.0  # mm, of the grid on which the Jacobian is measured: far below the distance between keypoints
+
+
+class PointsPlugin:
+    """`cst_core.plugin.BackendPlugin` for clouds."""
+
+    name = "points"
+    config_class = PointsConfig
+    presets: Mapping[str, Preset] = PRESETS
+    default_preset = "best"
+
+    def backend(self, config: PointsConfig, device: str) -> PointsBackend:
+        """The four verbs under this configuration."""
+        return PointsBackend(config, device)
+
+    def untrained(self, backend: PointsBackend, seed: int) -> nn.Module:
+        """g_0: wide random features."""
+        return backend.untrained(seed)
+
+    def read_data(self, source: str, fold: int | None, config: PointsConfig, device: str) -> Dataset[CloudPair]:
+        """The phantom, the public release or a folder of clouds; errors as `cst_points.data`."""
+        from cst_points.data import read_dataset
+
+        data = read_dataset(source, fold, config.extra_pairs)
+        train, test = (
+            [EvalCase(case.id, case.pair.to(device), case.landmarks) for case in cases]
+            for cases in (data.train, data.test)
+        )
+        return Dataset(data.source, data.fingerprint, train, test, data.notes)
+
+    def score(self, backend: PointsBackend, network: nn.Module, case: EvalCase[CloudPair]) -> PairScore:
+        """TRE at the landmarks through the spline, the Jacobian's figures on its dense field, seconds to register."""
+        start = time.perf_counter()
+        registration = backend.register(network, case.pair)
+        if case.pair.fixed.is_cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        spline = dense_spline(case.pair, registration.refined, backend.config)
+        field = dense_field(case.pair, spline, _FIELD_SPACING)
+        figures = jacobian_figures(field.vectors, field.grid.spacing)
+        tre = initial = None
+        if case.landmarks is not None:
+            fixed, moving = (points.to(case.pair.fixed) for points in case.landmarks)
+            moved = displacement_at(case.pair, spline, fixed)
+            tre = float(landmark_tre(moved, fixed, moving).mean())
+            initial = float(landmark_tre(torch.zeros_like(moved), fixed, moving).mean())
+        return PairScore(
+            id=case.id,
+            tre_mm=tre,
+            tre_mm_initial=initial,
+            sdlogj_l2r=figures.sdlogj_l2r,
+            sdlogj=figures.sdlogj,
+            folding_percent=figures.folding_percent,
+            seconds=seconds,
+        )
+
+    def shipped(self) -> Mapping[str, Path]:
+        """``copd-fold1`` ... ``copd-fold5`` and ``lung``."""
+        folder = Path(__file__).parent / "weights"
+        return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+    def picture(self, backend: PointsBackend, network: nn.Module, case: EvalCase[CloudPair], path: Path) -> None:
+        """A PNG of one pair before and after registration."""
+        from cst_points.picture import draw
+
+        draw(backend, network, case, path)
+
+
+PLUGIN = PointsPlugin()
