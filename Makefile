@@ -1,0 +1,45 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+DEMO ?= runs/demo
+STAMP := $(VENV)/.up-to-date
+
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help setup test lint format demo clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@echo "The first call installs what is needed into $(VENV); .ci/setup lists the variables that steer it."
+
+setup: $(STAMP)  ## make the environment; every other target does it when needed
+
+$(STAMP): pyproject.toml .ci/constraints.txt .ci/setup
+	@.ci/setup "$(VENV)"
+	@touch "$@"
+
+test: lint  ## lint, types and all tests: what CI runs
+	python -m pytest -q
+
+lint: $(STAMP)  ## style and types
+	ruff check
+	ruff format --check
+	pyright
+
+format: $(STAMP)  ## write the style
+	ruff check --fix
+	ruff format
+
+demo: $(STAMP)  ## train on the built-in phantom, register its held-out pairs, draw one
+	@rm -rf "$(DEMO)"
+	cst train --backend points --fold 3 --preset quick --out "$(DEMO)"
+	cst evaluate --backend points --model "$(DEMO)" --fold 3 --picture "$(DEMO)/before-and-after.png"
+	@test -s "$(DEMO)/before-and-after.png"
+	@echo "The picture is in $(DEMO)/before-and-after.png"
+
+clean:  ## remove the environment and all caches; runs stay
+	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find cst_core cst_image cst_points benchmarks tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
