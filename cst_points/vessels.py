@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 MEDIASTINUM = 14.0  # mm from the midplane to either lung: room for heart and great vessels
 REACH = 0.55  # part of the way to its territory's centroid that a vessel runs before it forks: lengths shrink with it
-TILT = 0.5  # how far a fork's plane leans off the territory's widest axis; 0 would give every patient the same right angles
-SITES = 2400  # terminal vessels a lung: with the forks above them more candidates than the largest pair and its landmarks need
+TILT = 0.5  # how far a fork's plane leans off the territory's widest axis; at 0 all forks are square
+SITES = 2400  # terminal vessels a lung: enough candidates for the largest pair and its landmarks in the smallest lungs
 SPACING = 6.0  # mm between candidate points along a vessel: the nearest-neighbour distance of real lung keypoints
-SEPARATION = 3.5  # mm, the least distance of two candidates, as the detector's non-maximum suppression leaves it
+SEPARATION = 3.5  # mm, the least distance of two candidates: non-maximum suppression two voxels wide
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def candidates(tree: Tree, generator: Generator) -> Candidates:
     fork = np.arange(len(points)) < len(end)
     keep = np.ones(len(points), bool)
     # first come, first kept: pairs in order of their earlier point, whose own fate is settled by then
-    pairs = cKDTree(points).query_pairs(SEPARATION, output_type="ndarray")
+    pairs = KDTree(points).query_pairs(SEPARATION, output_type="ndarray")
     for earlier, later in pairs[pairs[:, 0].argsort()].tolist():
         if keep[earlier]:
             keep[later] = False
