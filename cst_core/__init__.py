@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cst_core.models import Model, load_model, save_model
     from cst_core.plugin import BackendPlugin, Dataset, EvalCase, Landmarks, PairScore, Preset
     from cst_core.runs import Run
-    from cst_core.training import Event, Memory, NotFiniteError, Snapshot, TrainResult, self_train
+    from cst_core.snapshots import Memory, Snapshot
+    from cst_core.training import Event, NotFiniteError, TrainResult, self_train
 
 _HOMES = {
     "backend": ("Backend", "Registration"),
@@ -28,7 +29,8 @@ _HOMES = {
     "models": ("Model", "load_model", "save_model"),
     "plugin": ("BackendPlugin", "Dataset", "EvalCase", "Landmarks", "PairScore", "Preset"),
     "runs": ("Run",),
-    "training": ("Event", "Memory", "NotFiniteError", "Snapshot", "TrainResult", "self_train"),
+    "snapshots": ("Memory", "Snapshot"),
+    "training": ("Event", "NotFiniteError", "TrainResult", "self_train"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,10 @@ from cst_core.labels import PseudoLabels
 from cst_core.loss import batch_loss, difficulty
 from cst_core.sampling import difficulty_weights, epoch_batch, seeded, weighted_batch
 from cst_core.schedule import cosine, step_decay
+from cst_core.snapshots import Memory, Snapshot
 
 LOSS_EVERY = 20  # steps between two reads of the loss: each read waits for the device
 _REMEDY = "finished stages are intact; start a new run with a lower learning_rate"
-
-
-class Snapshot(NamedTuple):
-    """Where training stands: enough, with the data and the configuration, to continue to the same result."""
-
-    stage: int
-    """The stage in progress, from 1; ``stages + 1`` when all are done."""
-    step: int
-    """Steps of that stage already taken."""
-    teacher: dict[str, Tensor] | None
-    """Weights that made the stage's labels; None in stage 1, whose teacher depends on the seed alone."""
-    network: dict[str, Tensor]
-    optimizer: dict[str, Any]
 
 
 class Event(NamedTuple):
@@ -47,14 +35,6 @@ class Event(NamedTuple):
     value: float
     """Difficulty in mm, loss in mm, or the stage's last loss."""
     learning_rate: float = 0.0
-
-
-class Memory(Protocol):
-    """Where snapshots go; `cst_core.runs.Run` keeps them in the run folder."""
-
-    def save(self, snapshot: Snapshot) -> None: ...
-
-    def load(self) -> Snapshot | None: ...
 
 
 class TrainResult(NamedTuple):

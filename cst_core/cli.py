@@ -1,0 +1,192 @@
+"""``cst``: one thin function a verb. Heavy imports are inside, so that ``--help`` is instant.
+
+Exit codes: 0 done, 1 failed, 2 a wrong command line or configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from cst_core import plugins
+from cst_core.errors import ConfigError, CstError
+
+_DEBUG = "--debug"
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Split(StrEnum):
+    """Which pairs of a data set."""
+
+    TEST = "test"
+    TRAIN = "train"
+
+
+BackendOption = Annotated[str, typer.Option(help="Which kind of data: see cst info.", show_default=False)]
+DataOption = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|phantom", help="Data folder. Default: the environment's CST_DATA, else a phantom."),
+]
+FoldOption = Annotated[int | None, typer.Option(help="Fold of a data set that has folds.")]
+DeviceOption = Annotated[Device, typer.Option(help="auto: CUDA where there is one.")]
+
+
+def train(
+    backend: Annotated[
+        str | None, typer.Option(help="Which kind of data: see cst info. Needed, except with --resume.")
+    ] = None,
+    data: DataOption = None,
+    fold: FoldOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run folder. Default: runs/BACKEND[-foldK]-TIME.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Named configuration; an unknown one lists all.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Such as a run's config.toml.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
+    ] = None,
+    device: DeviceOption = Device.AUTO,
+    seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Train on unlabelled pairs by cyclical self-training."""
+    from cst_core.cli_options import TrainOptions
+    from cst_core.cli_train import train as run
+    from cst_core.progress import open_console
+
+    settings = [*(assignments or []), *([] if seed is None else [f"train.seed={seed}"])]
+    options = TrainOptions(backend, data, fold, out, preset, config, settings, device.value, resume)
+    run(options, open_console(), ["cst", *sys.argv[1:]])
+
+
+def evaluate(
+    backend: BackendOption,
+    model: Annotated[str, typer.Option(metavar="RUN|FILE|NAME", help="Or random: untrained features.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|phantom", help="Default: the data of the model's run, else CST_DATA, else a phantom."
+        ),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Default: the fold of the model's run, if --data is not given.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which pairs.")] = Split.TEST,
+    report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
+    device: DeviceOption = Device.AUTO,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The first pair, before and after.")] = None,
+) -> None:
+    """Register pairs whose truth is known, and measure the error."""
+    from cst_core.cli_evaluate import EvaluateOptions
+    from cst_core.cli_evaluate import evaluate as run
+    from cst_core.progress import open_console
+
+    run(EvaluateOptions(backend, model, data, fold, split.value, report, device.value, picture), open_console())
+
+
+def info(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Versions, devices, backends and the models that come with them."""
+    from cst_core.cli_info import collect
+
+    found = collect()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for section, values in found.items():
+        typer.echo(section)
+        for name, value in values.items():
+            typer.echo(f"  {name:10} {value if isinstance(value, str) else _joined(value)}")
+
+
+def build_app() -> typer.Typer:
+    """The whole command line; ``cst prepare`` has a command for every entry point, none of them imported yet."""
+    app = typer.Typer(
+        name="cst",
+        help="Deformable 3D registration that learns from unlabelled scans alone.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def _options(
+        debug: Annotated[bool, typer.Option(_DEBUG, help="A traceback with every error; also after a verb.")] = False,
+    ) -> None:
+        # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
+        del debug
+
+    for verb in (train, evaluate, info):
+        app.command()(verb)
+    prepare = typer.Typer(help="Bring raw scans into the form that training reads.", no_args_is_help=True)
+    for entry in plugins.found(plugins.PREPARE).values():
+        _add_prepare(prepare, entry)
+
+    @prepare.callback()
+    def _prepare() -> None:
+        """Keeps ``prepare`` a group even with a single command."""
+
+    app.add_typer(prepare, name="prepare")
+    return app
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; errors become one line on stderr unless ``--debug`` is among the arguments."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = _DEBUG in given
+    try:
+        build_app()(args=[argument for argument in given if argument != _DEBUG], prog_name="cst")
+    except CstError as error:
+        if debug:
+            raise
+        _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; run again with {_DEBUG} for the place", 1)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"{type(error).__name__}: {error}; run again with {_DEBUG} for the place", 1)
+    sys.exit(0)
+
+
+def _add_prepare(group: typer.Typer, entry: EntryPoint) -> None:
+    def run(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+        command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        command.command(entry.name)(plugins.load_entry(entry))
+        command(args=arguments or [], prog_name=f"cst prepare {entry.name}")
+
+    # Everything after the name, --help too, is for the function that is loaded then.
+    settings: dict[Any, Any] = {"ignore_unknown_options": True, "help_option_names": []}
+    group.command(entry.name, context_settings=settings, help=f"By {plugins.distribution(entry)}.")(run)
+
+
+def _joined(values: Any) -> str:
+    if isinstance(values, dict):
+        return "; ".join(f"{key}: {_joined(value)}" for key, value in values.items()) or "none"
+    return values if isinstance(values, str) else ", ".join(values) or "none"
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    typer.echo(f"error: {text}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

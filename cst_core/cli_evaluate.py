@@ -1,0 +1,81 @@
+"""``cst evaluate``: a model, a data set, and how far the one gets on the other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cst_core import plugins
+from cst_core.cli_options import DataChoice, choose_data, run_of
+from cst_core.environment import choose_device, version
+from cst_core.errors import DataError
+from cst_core.evaluation import evaluate as score_all
+from cst_core.evaluation import summary, table
+from cst_core.eventlog import finite
+from cst_core.files import write_atomically
+from cst_core.models import Model, load_model
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """The command line of ``cst evaluate``; None is an option that was not given."""
+
+    backend: str
+    model: str
+    data: str | None
+    fold: int | None
+    split: str
+    report: Path | None
+    device: str
+    picture: Path | None
+
+
+def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
+    """Evaluate, print a table, write what was asked for; returns what ``--json`` writes.
+
+    Raises:
+        CstError: the model or the data cannot be used.
+    """
+    plugin = plugins.load(options.backend)
+    device = choose_device(options.device)
+    model = load_model(options.model, plugin, device)
+    data, fold = _choose(options, model)
+    said_fold = "" if fold is None else f", fold {fold}"
+    for line in (f"Data: {data}{said_fold}, {options.split} pairs", f"Model: {model.description}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    dataset = plugin.read_data(data.source, fold, model.config, device)
+    cases = dataset.test if options.split == "test" else dataset.train
+    if not cases:
+        raise DataError(f"{data.source}: holds no {options.split} pairs; pass the other --split or another --fold")
+    scores = score_all(plugin, model.backend, model.network, cases)
+    result = {
+        "backend": plugin.name,
+        "data": dataset.source,
+        "fold": fold,
+        "split": options.split,
+        "model": options.model,
+        "n_pairs": len(scores),
+        "device": device,
+        "cst": version(),
+        "fingerprint": dataset.fingerprint,
+        **summary(scores),
+    }
+    console.print(table(scores, f"{len(scores)} {options.split} pairs"))
+    if options.report is not None:
+        write_atomically(options.report, (json.dumps(finite(result), indent=2) + "\n").encode())
+    if options.picture is not None:
+        plugin.picture(model.backend, model.network, cases[0], options.picture)
+    return result
+
+
+def _choose(options: EvaluateOptions, model: Model) -> tuple[DataChoice, int | None]:
+    # A run's own data and fold by default: its test pairs are those that it was not trained on.
+    origin = run_of(model.file)
+    if options.data is not None or origin is None:
+        return choose_data(options.data), options.fold
+    fold = origin.fold if options.fold is None else options.fold
+    return DataChoice(origin.data, "as the model's run"), fold

@@ -1,0 +1,230 @@
+"""``cst train``: options to a configuration, a data set and a run folder, then `cst_core.training.self_train`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from cst_core import plugins
+from cst_core.cli_options import DataChoice, TrainOptions, choose_data, resolve_options, shareable
+from cst_core.config import Resolved, differences, to_toml
+from cst_core.environment import choose_device, version
+from cst_core.errors import ConfigError, CstError
+from cst_core.evaluation import evaluate, has_truth, number, stage_table, summary
+from cst_core.manifest import MANIFEST, Origin
+from cst_core.plugin import BackendPlugin, Dataset, EvalCase
+from cst_core.progress import LiveProgress, Pace, PlainProgress, Progress, clock_time
+from cst_core.runs import Run
+from cst_core.training import Event, NotFiniteError, self_train
+
+
+def train(options: TrainOptions, console: Console, command: list[str]) -> None:
+    """Train, or go on training, and leave a complete run folder.
+
+    Raises:
+        CstError: whatever keeps it from that; what was finished before stays usable.
+        KeyboardInterrupt: the run can be resumed.
+    """
+    say = _sayer(console)
+    if options.resume:
+        if options.out is None:
+            raise ConfigError("--resume: needs --out RUN, the folder of the run to continue")
+        with _said_how_to_go_on(options.out), Run.existing(options.out, say) as run:
+            _resume(run, options, console)
+        return
+    if options.backend is None:
+        raise ConfigError(f"--backend: is needed; found: {', '.join(plugins.found(plugins.BACKENDS)) or 'none'}")
+    plugin = plugins.load(options.backend)
+    config = resolve_options(plugin, options)
+    device = choose_device(options.device)
+    data = choose_data(options.data)
+    fold = "" if options.fold is None else f"-fold{options.fold}"
+    out = options.out or Path("runs", f"{options.backend}{fold}-{datetime.now():%Y%m%d-%H%M%S}")
+    with _said_how_to_go_on(out), Run.new(out, say) as run:
+        say(f"Data: {data}")
+        dataset = plugin.read_data(data.source, options.fold, config.backend, device)
+        origin = _origin(options.backend, config, data.source, options.fold, device, dataset)
+        run.begin(origin, to_toml(plugin.name, config), command)
+        _train(run, plugin, config, dataset, device, console)
+
+
+@contextmanager
+def _said_how_to_go_on(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CstError(f"interrupted; {_go_on(out)}") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise CstError(f"{out}: {error.strerror}; free space, then {_go_on(out)}") from error
+
+
+def _go_on(out: Path) -> str:
+    begun = (out / MANIFEST).exists()
+    return f"go on with: cst train --resume --out {out}" if begun else "the run had not begun: start it again"
+
+
+def _resume(run: Run, options: TrainOptions, console: Console) -> None:
+    before = run.origin
+    run.check(options.backend or before.backend, before.fold if options.fold is None else options.fold, [])
+    plugin = plugins.load(before.backend)
+    # With the preset's values beneath the file, as TOML cannot say that a key is None.
+    own = replace(options, config=run.config_file, preset=None)
+    config = resolve_options(plugin, replace(own, assignments=()))
+    if options.preset not in (None, config.preset):
+        raise ConfigError(
+            f"--resume: the run in {run.folder} has preset {config.preset}, not {options.preset}; leave --preset out"
+        )
+    # An explicit option may repeat what the run has, but not contradict it.
+    asked = resolve_options(plugin, options if options.config else own)
+    run.check(before.backend, before.fold, differences(config, asked))
+    device = choose_device(options.device)
+    data = choose_data(options.data) if options.data else DataChoice(before.data, "as the run was begun with")
+    _sayer(console)(f"Data: {data}")
+    dataset = plugin.read_data(data.source, before.fold, config.backend, device)
+    run.resume(_origin(plugin.name, config, data.source, before.fold, device, dataset))
+    _train(run, plugin, config, dataset, device, console)
+
+
+def _origin(backend: str, config: Resolved, data: str, fold: int | None, device: str, dataset: Dataset[Any]) -> Origin:
+    return Origin(
+        backend=backend,
+        preset=config.preset,
+        data=data,
+        fingerprint=dataset.fingerprint,
+        fold=fold,
+        seed=config.train.seed,
+        device=device,
+        n_train=len(dataset.train),
+        n_test=len(dataset.test),
+    )
+
+
+def _train(
+    run: Run, plugin: BackendPlugin[Any], config: Resolved, dataset: Dataset[Any], device: str, console: Console
+) -> None:
+    say = _sayer(console)
+    scored = [case for case in dataset.test if has_truth(case)]
+    say(f"  {len(dataset.train)} pairs to train on, {len(dataset.test)} to test on ({len(scored)} with truth)")
+    for note in dataset.notes:
+        say(f"  {note}")
+    if not dataset.train:
+        raise CstError(f"{dataset.source}: holds no pair to train on; pass other --data or another --fold")
+    say(f"Run: {run.folder} (backend {plugin.name}, preset {config.preset}, {device}, seed {config.train.seed})")
+    backend = plugin.backend(config.backend, device)
+    pace = Pace(config.train.stages, config.train.batch_size)
+    with open_progress(console, pace) as progress:
+        report = _StageReport(run, plugin, backend, config, shareable(dataset.source), scored, progress)
+        try:
+            result = self_train(
+                backend,
+                [case.pair for case in dataset.train],
+                config.train,
+                first=plugin.untrained(backend, config.train.seed),
+                after_stage=report.after_stage,
+                watch=report.watch,
+                memory=run,
+                labels_folder=run.labels_folder,
+                source=_labels_source(dataset, config),
+            )
+        except NotFiniteError as error:
+            raise CstError(str(error)) from error
+    picture = _picture(run, plugin, backend, result.network, [*dataset.test, *dataset.train][0])
+    if evaluations := run.evaluations():
+        console.print(stage_table(evaluations))
+    say(f"Weights: {run.folder / f'stage-{config.train.stages:02d}.safetensors'}")
+    say(f"Picture: {picture}")
+    say(f"Next: cst evaluate --backend {plugin.name} --model {run.folder}")
+
+
+class _StageReport:
+    """After every stage: its weights, its scores and one line about them."""
+
+    def __init__(
+        self,
+        run: Run,
+        plugin: BackendPlugin[Any],
+        backend: Any,
+        config: Resolved,
+        trained_on: str,
+        cases: Sequence[EvalCase[Any]],
+        progress: Progress,
+    ) -> None:
+        self._run, self._plugin, self._backend, self._config = run, plugin, backend, config
+        self._trained_on, self._cases, self._progress = trained_on, cases, progress
+        self._random: dict[str, Any] | None = run.evaluations().get(0)
+        self._loss: float | None = None
+        self._since = time.monotonic()
+
+    def watch(self, event: Event) -> None:
+        self._run.watch(event)
+        self._progress.watch(event)
+        if event.kind == "stage":
+            self._loss = event.value
+
+    def after_stage(self, stage: int, network: nn.Module) -> None:
+        figures = summary(evaluate(self._plugin, self._backend, network, self._cases)) if self._cases else None
+        if stage:
+            mean = figures["mean"] if figures else {}
+            about = {"trained_on": self._trained_on, "figures": {k: v for k, v in mean.items() if v is not None}}
+            self._run.finish_stage(stage, network, self._config.backend.model_dump(mode="json"), about)
+        if figures:
+            self._run.evaluated(stage, figures)
+            if not stage:
+                self._random = figures
+        self._progress.line(self._line(stage, figures))
+        self._since = time.monotonic()
+
+    def _line(self, stage: int, figures: dict[str, Any] | None) -> str:
+        parts = []
+        for name, key, unit, digits in (("TRE", "tre_mm", " mm", 2), ("Dice", "dice", "", 3)):
+            if figures and figures["mean"][key] is not None:
+                beside = f"initial {number(figures['initial'][key], digits)}"
+                if stage and self._random:
+                    beside += f", random features {number(self._random['mean'][key], digits)}"
+                parts.append(f"{name} {number(figures['mean'][key], digits)}{unit} ({beside})")
+        if stage and self._loss is not None:
+            parts.append(f"loss {self._loss:.3f} mm")
+        parts.append(f"{clock_time(time.monotonic() - self._since)} min")
+        return f"stage {stage}{'' if stage else ' (random features)'}: {', '.join(parts)}"
+
+
+def open_progress(console: Console, pace: Pace) -> Progress:
+    """A live bar where ``console`` is a terminal, plain lines elsewhere."""
+    return LiveProgress(pace, console) if console.is_terminal else PlainProgress(pace, _sayer(console))
+
+
+def _labels_source(dataset: Dataset[Any], config: Resolved) -> str:
+    told = f"{version()} {dataset.fingerprint} {config.backend.model_dump_json()}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _picture(run: Run, plugin: BackendPlugin[Any], backend: Any, network: nn.Module, case: EvalCase[Any]) -> Path:
+    name = re.sub(r"[^\w.-]", "_", case.id)
+    path = run.folder / "figures" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    # Not a name that ends in .partial: what draws it takes the format from the name's end.
+    unfinished = path.with_name(f".unfinished-{name}.png")
+    plugin.picture(backend, network, case, unfinished)
+    os.replace(unfinished, path)
+    return path
+
+
+def _sayer(console: Console) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return say

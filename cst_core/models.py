@@ -1,0 +1,176 @@
+"""Weights files: safetensors that say which backend and configuration they belong to. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cst_core.backend import Backend
+from cst_core.environment import version
+from cst_core.errors import CheckpointError, ConfigError
+from cst_core.files import write_atomically
+from cst_core.plugin import BackendPlugin
+from cst_core.training import weights_digest
+
+FORMAT = "cst-weights-1"
+RANDOM = "random"
+RANDOM_SEED = 0
+
+
+class Model(NamedTuple):
+    """A network in evaluation mode, with the backend it was trained for."""
+
+    network: nn.Module
+    backend: Backend[Any]
+    config: BaseModel
+    """The backend's configuration: the one stored with the weights."""
+    file: Path | None
+    """Where the weights came from; None for random ones."""
+    about: Mapping[str, Any]
+    """What `save_model` was told: ``trained_on``, figures, stage."""
+    description: str
+    """One line for people."""
+
+
+def save_model(
+    path: Path, network: nn.Module, backend_name: str, backend_config: Mapping[str, Any], about: Mapping[str, Any]
+) -> None:
+    """Write the weights, with all that is needed to use them, under their name only once complete.
+
+    Args:
+        path: Ends in ``.safetensors``.
+        network: g; its weights and buffers are written.
+        backend_name: Who can use them.
+        backend_config: ``config.model_dump(mode="json")`` of the backend's configuration.
+        about: ``trained_on``, figures and the like; anything that JSON can hold.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "cst": version(),
+        "backend": backend_name,
+        "config": json.dumps(dict(backend_config)),
+        "about": json.dumps(dict(about)),
+    }
+    metadata["sha256"] = _digest(network, metadata)
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_model(reference: str | Path, plugin: BackendPlugin[Any], device: str) -> Model:
+    """Find and load weights.
+
+    Args:
+        reference: ``random``; a shipped name; a run folder (its last finished stage); or a weights file. A name
+            comes before a folder that is called the same: write ``./lung`` for the folder.
+        plugin: The backend's.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        CheckpointError: there is no such model, or it is damaged or of another backend.
+    """
+    if str(reference) == RANDOM:
+        return _random(plugin, device)
+    file = find_weights(reference, plugin)
+    tensors, metadata = _read(file)
+    if metadata["backend"] != plugin.name:
+        raise CheckpointError(
+            f"{file}: belongs to the backend {metadata['backend']!r}, not {plugin.name!r}; "
+            f"pass --backend {metadata['backend']} or other weights"
+        )
+    try:
+        config = plugin.config_class.model_validate_json(metadata["config"])
+        about = json.loads(metadata["about"])
+    except (ValidationError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{file}: was written by cst {metadata['cst']} with a configuration that this version ({version()}) "
+            f"does not know ({first}); train again, or use that version"
+        ) from None
+    backend = plugin.backend(config, device)
+    network = backend.new_network(RANDOM_SEED)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{file}: its weights do not fit the network of {plugin.name!r} ({first}); train again"
+        ) from None
+    if _digest(network, metadata) != metadata["sha256"]:
+        raise CheckpointError(f"{file}: is damaged (its checksum does not fit what it holds); {_AGAIN}")
+    trained_on = about.get("trained_on", "unknown data")
+    return Model(network.eval(), backend, config, file, about, f"{file} (trained on {trained_on})")
+
+
+def find_weights(reference: str | Path, plugin: BackendPlugin[Any]) -> Path:
+    """The weights file that a reference other than ``random`` means.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    shipped = plugin.shipped()
+    if str(reference) in shipped:
+        return shipped[str(reference)]
+    path = Path(reference)
+    if path.is_dir():
+        return last_stage(path)
+    if path.is_file():
+        return path
+    names = ", ".join([*sorted(shipped), RANDOM])
+    raise CheckpointError(f"--model {reference}: no such run folder or weights file, and no shipped name ({names})")
+
+
+def last_stage(run: Path) -> Path:
+    """The weights of the last finished stage of a run folder.
+
+    Raises:
+        CheckpointError: no stage is finished yet.
+    """
+    stages = {int(m[1]): file for file in run.iterdir() if (m := re.fullmatch(r"stage-(\d+)\.safetensors", file.name))}
+    if not stages:
+        raise CheckpointError(
+            f"{run}: holds no finished stage (stage-*.safetensors); finish it: cst train --resume --out {run}"
+        )
+    return stages[max(stages)]
+
+
+_AGAIN = "copy it again, or train again"
+_KEYS = ("format", "cst", "backend", "config", "about")
+
+
+def _digest(network: nn.Module, metadata: Mapping[str, str]) -> str:
+    # safetensors has no checksum of its own, and a flipped bit in a weight is a valid weight
+    told = json.dumps([metadata[key] for key in _KEYS])
+    return hashlib.sha256((told + weights_digest(network)).encode()).hexdigest()
+
+
+def _random(plugin: BackendPlugin[Any], device: str) -> Model:
+    try:
+        config = plugin.config_class.model_validate(dict(plugin.presets[plugin.default_preset].backend))
+    except (KeyError, ValidationError) as error:
+        raise ConfigError(f"backend {plugin.name!r}: its default preset is invalid ({error}); repair it") from error
+    backend = plugin.backend(config, device)
+    network = plugin.untrained(backend, RANDOM_SEED).eval()
+    return Model(network, backend, config, None, {}, f"random features (seed {RANDOM_SEED}), not trained")
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt", device="cpu") as stream:
+            metadata = dict(stream.metadata() or {})
+            if metadata.get("format") == FORMAT and {*_KEYS, "sha256"} <= set(metadata):
+                return {name: stream.get_tensor(name) for name in stream.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: is damaged or no safetensors file ({error}); {_AGAIN}") from None
+    raise CheckpointError(
+        f"{file}: holds tensors, but was not written by this program (no {FORMAT!r} in its metadata); "
+        "pass a run folder or a file that cst train wrote"
+    )
