@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cst_core.config import Settings, TrainConfig
     from cst_core.errors import CheckpointError, ConfigError, CstError, DataError
     from cst_core.evaluation import evaluate
+    from cst_core.field import DisplacementField, Grid
     from cst_core.labels import PseudoLabels
     from cst_core.models import Model, load_model, save_model
     from cst_core.plugin import BackendPlugin, Dataset, EvalCase, Landmarks, PairScore, Preset
@@ -25,6 +26,7 @@ _HOMES = {
     "config": ("Settings", "TrainConfig"),
     "errors": ("CheckpointError", "ConfigError", "CstError", "DataError"),
     "evaluation": ("evaluate",),
+    "field": ("DisplacementField", "Grid"),
     "labels": ("PseudoLabels",),
     "models": ("Model", "load_model", "save_model"),
     "plugin": ("BackendPlugin", "Dataset", "EvalCase", "Landmarks", "PairScore", "Preset"),
@@ -42,8 +44,10 @@ __all__ = [
     "CstError",
     "DataError",
     "Dataset",
+    "DisplacementField",
     "EvalCase",
     "Event",
+    "Grid",
     "Landmarks",
     "Memory",
     "Model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,8 +19,16 @@ from cst_points.network import GraphCNN, cloud_graph
 from cst_points.refine import refine
 
 
+class Effort(NamedTuple):
+    """How hard h works at one solution."""
+
+    candidates: int
+    weight: float
+    rounds: int
+
+
 class PointsBackend:
-    """Graph CNN and sparse loopy belief propagation on keypoints (Sec. 3); fields are ``(3, N)``, mm, at the fixed ones."""
+    """Graph CNN and sparse loopy belief propagation on keypoints (Sec. 3); fields are ``(3, N)`` in mm."""
 
     def __init__(self, config: PointsConfig | None = None, device: str = "cpu") -> None:
         self.config = config or PointsConfig()
@@ -30,23 +39,31 @@ class PointsBackend:
         return self._network(seed, self.config.towers)
 
     def untrained(self, seed: int) -> GraphCNN:
-        """g_0: `first_towers` random networks side by side, whose features make the first labels."""
-        return self._network(seed, self.config.first_towers)
+        """g_0: `first_towers` random networks side by side, whose features make the first labels.
+
+        Their output is scaled by `first_gain`: random features differ less than trained ones do, and one weight of the
+        regulariser serves both.
+        """
+        network = self._network(seed, self.config.first_towers)
+        with torch.no_grad():
+            for tower in network.towers:
+                tower.out.weight *= self.config.first_gain
+                tower.out.bias *= self.config.first_gain
+        return network
 
     def predict(self, network: nn.Module, pairs: Sequence[CloudPair]) -> list[Float[Tensor, "3 N"]]:
         """h(g(pair)) at the fixed keypoints, mm, differentiable (Eq. 1)."""
         features = self.features(network, pairs)
-        return [
-            self.solve(pair, *feature, rounds=self.config.training_rounds)
-            for pair, feature in zip(pairs, features, strict=True)
-        ]
+        config = self.config
+        effort = Effort(config.candidates, config.training_weight, config.training_rounds)
+        return [self.solve(pair, *feature, effort) for pair, feature in zip(pairs, features, strict=True)]
 
     @torch.no_grad()
     def register(self, network: nn.Module, pair: CloudPair) -> Registration:
         """Label stream and test time: h's field, and the same refined."""
         network.eval()
         (features,) = self.features(network, [pair])
-        predicted = self.solve(pair, *features, rounds=self.config.rounds)
+        predicted = self.solve(pair, *features, self.effort)
         return Registration(predicted, refine(self, network, pair, features, predicted))
 
     def augment(
@@ -58,6 +75,11 @@ class PointsBackend:
         both = in_mm(drawn, pair.origin.cpu(), pair.half_extent.cpu())
         moved = CloudPair(both.apply(pair.fixed), both.apply(pair.moving), pair.origin, pair.half_extent)
         return moved, augment_label_cloud(label, both)
+
+    @property
+    def effort(self) -> Effort:
+        """Of the label stream and at test time."""
+        return Effort(self.config.candidates, self.config.weight, self.config.rounds)
 
     def features(self, network: nn.Module, pairs: Sequence[CloudPair]) -> list[tuple[Tensor, Tensor]]:
         """g of both clouds of every pair: ``(N, C)`` and ``(M, C)``."""
@@ -71,18 +93,22 @@ class PointsBackend:
         pair: CloudPair,
         fixed_features: Float[Tensor, "N C"],
         moving_features: Float[Tensor, "M C"],
-        rounds: int,
+        effort: Effort,
         prior: Float[Tensor, "3 N"] | None = None,
-        k: int | None = None,
     ) -> Float[Tensor, "3 N"]:
-        """h: candidates, data cost, messages, read-out. ``prior`` (mm) moves the centre of each search."""
+        """h: candidates, data cost, messages, read-out; mm.
+
+        With a ``prior`` (mm), the fixed keypoints stand where it puts them, and only the rest is searched and
+        regularised: a large smooth motion then costs nothing.
+        """
         fixed, moving = pair.normalised()
-        centre = None if prior is None else prior.T / pair.half_extent
-        candidates = nearest_candidates(fixed, moving, k or self.config.candidates, centre)
-        cost = data_cost(fixed_features, moving_features, candidates.index)
+        there = fixed if prior is None else fixed + prior.T / pair.half_extent
+        candidates = nearest_candidates(there, moving, effort.candidates)
+        cost = data_cost(fixed_features, moving_features, candidates.partner)
         graph = message_graph(fixed, self.config.graph_neighbours)
-        belief = beliefs(cost, candidates.displacement, graph, self.config.weight, rounds)
-        return (read_out(belief, candidates.displacement, self.config.sharpness) * pair.half_extent).T
+        belief = beliefs(cost, candidates.displacement, graph, effort.weight, effort.rounds)
+        rest = (read_out(belief, candidates.displacement, self.config.sharpness) * pair.half_extent).T
+        return rest if prior is None else prior + rest
 
     def _network(self, seed: int, towers: int) -> GraphCNN:
         with torch.random.fork_rng(devices=[]):

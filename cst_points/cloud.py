@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CloudPair:
-    """Two clouds of keypoints in mm, in the same right-handed axes (x, y, z); nothing else.
+    """Two clouds of keypoints in mm, in the same axes (x, y, z); nothing else.
 
     N and M may differ, and differ from pair to pair.
     """

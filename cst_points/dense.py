@@ -24,9 +24,7 @@ def dense_spline(pair: CloudPair, field: Float[Tensor, "3 N"], config: PointsCon
     return fitted(pair, field, 1e-6 if config.smooth else config.smoothing)
 
 
-def displacement_at(
-    pair: CloudPair, spline: Spline, points: Float[Tensor, "L 3"]
-) -> Float[Tensor, "L 3"]:
+def displacement_at(pair: CloudPair, spline: Spline, points: Float[Tensor, "L 3"]) -> Float[Tensor, "L 3"]:
     """Displacement in mm at points in mm."""
     return spline((points - pair.origin) / pair.half_extent)
 

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cst_core.errors import DataError
-from cst_points.formats import read_bytes, read_table
+from cst_points.formats.content import read_bytes
+from cst_points.formats.text import read_table
 
 HU_OFFSET = 1024
 """Subtracted from stored values to give Hounsfield units (COPDgene; the 4DCT volumes are stored alike)."""

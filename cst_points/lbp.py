@@ -16,25 +16,20 @@ from cst_points.min_convolution import min_convolution
 class Candidates(NamedTuple):
     """Where each fixed keypoint may go: K moving keypoints each."""
 
-    index: Int[Tensor, "N K"]
+    partner: Int[Tensor, "N K"]
     """Which moving keypoints."""
     displacement: Float[Tensor, "N K 3"]
     """From the fixed keypoint to them; normalised coordinates."""
 
 
-def nearest_candidates(
-    fixed: Float[Tensor, "N 3"],
-    moving: Float[Tensor, "M 3"],
-    k: int,
-    prior: Float[Tensor, "N 3"] | None = None,
-) -> Candidates:
-    """The k moving keypoints nearest to x, or to x + prior(x): the second warp looks round the first one's result."""
-    index = nearest(fixed if prior is None else fixed + prior, moving, min(k, len(moving)))
-    return Candidates(index, moving[index] - fixed.unsqueeze(1))
+def nearest_candidates(fixed: Float[Tensor, "N 3"], moving: Float[Tensor, "M 3"], k: int) -> Candidates:
+    """The k moving keypoints nearest to each fixed one (Sec. 3: 256); all of them where the cloud has fewer."""
+    partner = nearest(fixed, moving, min(k, len(moving)))
+    return Candidates(partner, moving[partner] - fixed.unsqueeze(1))
 
 
 def data_cost(
-    fixed_features: Float[Tensor, "N C"], moving_features: Float[Tensor, "M C"], index: Int[Tensor, "N K"]
+    fixed_features: Float[Tensor, "N C"], moving_features: Float[Tensor, "M C"], partner: Int[Tensor, "N K"]
 ) -> Float[Tensor, "N K"]:
     """Mean over channels of the squared feature difference (Sec. 3).
 
@@ -44,11 +39,11 @@ def data_cost(
     """
     middle = moving_features.detach().mean(0)
     f, m = fixed_features - middle, moving_features - middle
-    squares = f.square().sum(1).unsqueeze(1) + m.square().sum(1)[index]
-    block = len(f) if torch.is_grad_enabled() else max(1, 2**23 // (index.shape[1] * f.shape[1]))
+    squares = f.square().sum(1).unsqueeze(1) + m.square().sum(1)[partner]
+    block = len(f) if torch.is_grad_enabled() else max(1, 2**23 // (partner.shape[1] * f.shape[1]))
     products = [
         torch.bmm(m.index_select(0, at.reshape(-1)).reshape(*at.shape, -1), rows.unsqueeze(2)).squeeze(2)
-        for rows, at in zip(f.split(block), index.split(block), strict=True)
+        for rows, at in zip(f.split(block), partner.split(block), strict=True)
     ]
     return (squares - 2.0 * torch.cat(products)) / f.shape[1]
 

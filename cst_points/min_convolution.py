@@ -5,8 +5,8 @@ For an edge from keypoint i to keypoint j, with candidates a of i and b of j,
     message(b) = min_a [ h(a) + |d_i(a) - d_j(b)|^2 ]
 
 over every edge: E x K x K terms. Expanded, |d_i(a)|^2 - 2 d_i(a).d_j(b) + |d_j(b)|^2, a term costs three fused
-multiply-adds and a minimum; nothing of size E x K x K is ever stored. Candidates are centred per edge first, so that the
-expansion cancels no more digits than the difference itself would.
+multiply-adds and a minimum; nothing of size E x K x K is ever stored. Candidates are centred per edge first, so that
+the expansion cancels no more digits than the difference itself would.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 _MINUS_TWO = np.float32(-2.0)
 # Contraction to fused multiply-adds and free choice of the minimum's operand order let LLVM vectorise; nothing else
 # is relaxed: sums are not reassociated.
-_FLAGS = {"contract", "nsz", "nnan", "ninf"}
+_FLAGS = {"contract", "nsz", "nnan"}
 
 
 def min_convolution(
@@ -99,7 +99,7 @@ def _forward(
 
 def _blocked(h: Tensor, candidates: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Plain torch in blocks of edges: other dtypes (gradient checks run in float64) and other devices."""
-    block = max(1, 2**26 // (h.shape[1] ** 2))
+    block = max(1, 2**22 // h.shape[1] ** 2)  # the differences of a block: 100 MB in float64
     values, places = [], []
     for first in range(0, len(h), block):
         part = slice(first, first + block)

@@ -58,8 +58,8 @@ class _Tower(nn.Module):
 class EdgeConv(nn.Module):
     """Max over neighbours j of MLP(x_i, x_j - x_i): three linear layers, each with instance norm and LeakyReLU.
 
-    The first layer is linear in both arguments, W (x_i, x_j - x_i) = (W1 - W2) x_i + W2 x_j: two products a node instead
-    of one an edge, and the ``(N, k, 2C)`` array of pairs is never made.
+    The first layer is linear in both arguments, W (x_i, x_j - x_i) = (W1 - W2) x_i + W2 x_j: two products a node
+    instead of one an edge, and the ``(N, k, 2C)`` array of pairs is never made.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -90,5 +90,7 @@ def instance_norm(x: Float[Tensor, "R C"], sizes: Sequence[int]) -> Float[Tensor
 
     Over one cloud's rows this is what batch norm in training mode computes, and its kernel takes channels last.
     """
-    parts = [batch_norm(part, None, None, training=True) if len(part) > 1 else part * 0 for part in x.split(list(sizes))]
+    # one row has no variance to divide by
+    clouds = x.split(list(sizes))
+    parts = [batch_norm(rows, None, None, training=True) if len(rows) > 1 else rows * 0 for rows in clouds]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

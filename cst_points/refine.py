@@ -18,7 +18,7 @@ from cst_points.cloud import CloudPair
 from cst_points.tps import Spline, fit_spline
 
 if TYPE_CHECKING:
-    from cst_points.backend import PointsBackend
+    from cst_points.backend import Effort, PointsBackend
 
 _VIEWS_SEED = 2023  # the extra views are part of the method, not of a run: labels stay a function of weights and data
 
@@ -36,8 +36,8 @@ def refine(
     if config.views > 1:
         field = _mean_over_views(backend, network, pair, field)
     if config.second_warp:
-        prior = fitted(pair, field, config.smoothing)
-        field = backend.solve(pair, *features, config.rounds, at_keypoints(pair, prior), config.second_candidates)
+        prior = at_keypoints(pair, fitted(pair, field, config.prior_smoothing))
+        field = backend.solve(pair, *features, _second(backend), prior)
     trust = agreement(backend, pair, features, field) if config.forward_backward else None
     if config.smooth:
         field = at_keypoints(pair, fitted(pair, field, config.smoothing, trust))
@@ -71,19 +71,21 @@ def agreement(
     fixed_features, moving_features = features
     carried = pair.fixed + field.T
     there = CloudPair(carried, pair.moving, pair.origin, pair.half_extent)
-    prior = fitted(there, -field, config.smoothing)(there.normalised()[1]).T
-    back = backend.solve(
-        pair.swapped(), moving_features, fixed_features, config.rounds, prior, config.second_candidates
-    )
+    prior = fitted(there, -field, config.prior_smoothing)(there.normalised()[1]).T
+    back = backend.solve(pair.swapped(), moving_features, fixed_features, _second(backend), prior)
     returned = fitted(pair.swapped(), back, config.smoothing)(there.normalised()[0])
     error = torch.linalg.vector_norm(field.T + returned, dim=1)
     return 1.0 / (1.0 + (error / config.agreement_mm).square())
 
 
+def _second(backend: PointsBackend) -> Effort:
+    return backend.effort._replace(candidates=backend.config.second_candidates)
+
+
 def _mean_over_views(
     backend: PointsBackend, network: nn.Module, pair: CloudPair, field: Float[Tensor, "3 N"]
 ) -> Float[Tensor, "3 N"]:
-    """The mean of the solutions of randomly transformed copies of the pair, each brought back to the pair's own axes."""
+    """The mean of the solutions of randomly transformed copies of the pair, each brought back to its own axes."""
     config, total = backend.config, field
     for view in range(1, config.views):
         generator = seeded(_VIEWS_SEED, view)
@@ -91,6 +93,6 @@ def _mean_over_views(
         both = in_mm(drawn, pair.origin.cpu(), pair.half_extent.cpu())
         seen = CloudPair(both.apply(pair.fixed), both.apply(pair.moving), pair.origin, pair.half_extent)
         (features,) = backend.features(network, [seen])
-        solved = backend.solve(seen, *features, config.rounds)
+        solved = backend.solve(seen, *features, backend.effort)
         total = total + both.inverse().matrix.to(solved) @ solved
     return total / config.views

@@ -84,12 +84,15 @@ def fit_spline(
     kernel.diagonal().add_(ridge)
     reflections, tau = torch.geqrf(affine)
     triangle = reflections[:4].triu()
-    if triangle.diagonal().abs().min() < 1e-9 * triangle.diagonal().abs().max():
+    # what rounding to float32 leaves of a plane's thickness is below 1e-7
+    if triangle.diagonal().abs().min() < 1e-6 * triangle.diagonal().abs().max():
         raise ValueError(f"points: a spline needs points that span space, but all {len(points)} lie in one plane")
     rotated = torch.ormqr(reflections, tau, torch.ormqr(reflections, tau, kernel, transpose=True), left=False)
     target = torch.ormqr(reflections, tau, y, transpose=True)
     factor, failed = torch.linalg.cholesky_ex(rotated[4:, 4:])
-    if failed:
+    pivots = factor.diagonal()
+    # of duplicates, rounding may leave a tiny positive pivot instead of a failure
+    if failed or (len(pivots) and pivots.min() < 1e-6 * pivots.max()):
         raise ValueError(f"points: duplicates cannot be interpolated exactly; set smoothing above 0, got {smoothing}")
     free = torch.cholesky_solve(target[4:], factor)
     weights = torch.ormqr(reflections, tau, torch.cat([torch.zeros_like(target[:4]), free]))
@@ -104,7 +107,8 @@ def fit_reference(
     n = len(points)
     system = points.new_zeros(n + 4, n + 4)
     affine = torch.cat([torch.ones_like(points[:, :1]), points], 1)
-    system[:n, :n] = -torch.cdist(points, points) + smoothing * torch.eye(n, dtype=points.dtype)
+    system[:n, :n] = -torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    system[:n, :n].diagonal().add_(smoothing)
     system[:n, n:], system[n:, :n] = affine, affine.T
     solution = torch.linalg.solve(system, torch.cat([values, values.new_zeros(4, values.shape[1])]))
     return solution[:n], solution[n:]

@@ -7,9 +7,12 @@ import torch
 
 from cst_core.errors import DataError
 from cst_core.plugin import EvalCase, Landmarks
+from cst_points.case_folder import read_folder
 from cst_points.cloud import CloudPair
-from cst_points.data import RELEASE_NOTE, fingerprint, fold_split, read_dataset, read_folder, read_release
+from cst_points.data import fingerprint, read_dataset
+from cst_points.folds import fold_split
 from cst_points.formats import write_cloud, write_landmarks
+from cst_points.release import RELEASE_NOTE, read_release
 
 SHARED = Path(os.environ.get("CST_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 REAL = SHARED / "data" / "LungKeypoints"

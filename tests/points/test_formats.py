@@ -13,11 +13,7 @@ from cst_core.errors import DataError
 from cst_core.plugin import Landmarks
 from cst_points.formats import (
     READERS,
-    _csv,
-    _npz,
-    _ply,
-    _vtk,
-    _xyz,
+    WRITERS,
     read_cloud,
     read_landmarks,
     write_cloud,
@@ -25,7 +21,7 @@ from cst_points.formats import (
 )
 
 POINTS = torch.tensor([[0.1, -2.0, 3e5], [1 / 3, 1e-20, -7.25]])
-SEEDS = [make(POINTS.numpy()) for make in (_csv, _xyz, _ply, _npz, _vtk)]
+SEEDS = [encode(POINTS.numpy()) for encode in WRITERS.values()]
 
 
 def put(folder: Path, name: str, content: str | bytes) -> Path:

@@ -12,24 +12,11 @@ from scipy.spatial import cKDTree
 from typer.testing import CliRunner
 
 from cst_core.errors import DataError
-from cst_points import dirlab
-from cst_points.data import read_folder
-from cst_points.prepare import (
-    RELEASE_HALF_EXTENT,
-    Counts,
-    Frame,
-    LandmarkArrays,
-    LungOptions,
-    PreparedLung,
-    Scan,
-    lung,
-    lung_mask,
-    prepare_lung,
-    read_mask,
-    read_scan,
-    resample,
-    write_case,
-)
+from cst_points.case_folder import read_folder, write_case
+from cst_points.lung_clouds import RELEASE_HALF_EXTENT, Frame, LandmarkArrays, LungOptions, PreparedLung, prepare_lung
+from cst_points.lung_mask import lung_mask
+from cst_points.prepare import crop_entries, lung, prepared_case
+from cst_points.scan import Scan, read_scan
 
 SHARED = Path(os.environ.get("CST_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 MASKS = SHARED / "data" / "LungMasks"
@@ -39,7 +26,7 @@ SHIFT = np.array([6.0, -9.0, 14.0])
 EXTENT = np.array([280.0, 200.0, 240.0])
 LUNGS = np.array([[-62.0, 0.0, 0.0], [62.0, 0.0, 0.0]])
 RADII = np.array([42.0, 60.0, 80.0])
-OPTIONS = LungOptions((3.0, 3.0, 3.0), (3.0, 2.5, 3.0), threshold=1e-3)
+OPTIONS = LungOptions((3.0, 3.0, 3.0), (3.0, 2.5, 3.0), threshold=1e-3, frame=Frame.RAS)
 SPACING = (3.0, 2.5, 3.5)
 
 
@@ -149,37 +136,17 @@ def test_release_frame_runs_superior_posterior_left():
     assert other.half_extent == RELEASE_HALF_EXTENT
 
 
-def test_resampling_keeps_millimetres():
-    x = np.arange(20)[:, None, None] * 2.0 + np.zeros((20, 16, 16))
-    out = resample(x, np.array([2.0, 1.0, 1.0]), (1.0, 2.0, 1.5))
-    assert out.shape == (39, 8, 11)
-    np.testing.assert_allclose(out[:, 3, 3], np.arange(39), atol=1e-4)
-
-
 def test_case_is_written_and_read_back(tmp_path):
-    counts = write_case(prepared(), "a_1", tmp_path / "new", Frame.RAS)
+    write_case(tmp_path / "new", prepared_case("a_1", prepared()), crop_entries(prepared(), Frame.RAS))
     [case] = read_folder(tmp_path / "new")
-    assert counts == Counts(len(case.pair.fixed), len(case.pair.moving), 40)
     assert case.id == "a_1"
     assert case.pair.half_extent.tolist() == [288, 288, 312]
     assert case.pair.origin.tolist() == [0, 0, 0]
     np.testing.assert_array_equal(case.pair.fixed.numpy(), prepared().fixed)
     crop = json.loads((tmp_path / "new" / "case_a_1_crop.json").read_text())
     np.testing.assert_allclose(np.subtract(crop["moving_origin"], crop["fixed_origin"]), SHIFT, atol=3)
+    assert (crop["frame"], crop["axes"]) == ("ras", ["right", "anterior", "superior"])
     assert len(list((tmp_path / "new").iterdir())) == 4
-
-
-def test_an_existing_case_is_kept_unless_told_otherwise(tmp_path):
-    write_case(prepared(), "1", tmp_path, Frame.RAS)
-    with pytest.raises(DataError, match=r"case_1_crop\.json.*--overwrite"):
-        write_case(prepared(), "1", tmp_path, Frame.RAS)
-    write_case(prepared()._replace(landmarks=None), "1", tmp_path, Frame.RAS, overwrite=True)
-    assert read_folder(tmp_path)[0].landmarks is None
-    with pytest.raises(DataError, match=r"--id.*'\.\./1'"):
-        write_case(prepared(), "../1", tmp_path, Frame.RAS)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file: must be a folder"):
-        write_case(prepared(), "2", tmp_path / "file", Frame.RAS)
 
 
 def run(*words: str | Path):
@@ -210,39 +177,25 @@ def test_command_reorients_and_reads_masks_and_landmarks(tmp_path):
     [case] = read_folder(tmp_path / "out")
     assert f"{len(case.pair.fixed)} fixed" in result.output
     assert "40 landmarks" in result.output
-    distance, _ = cKDTree(case.pair.fixed.numpy()).query(prepared().fixed)
+    crop = json.loads((tmp_path / "out" / "case_1_crop.json").read_text())
+    assert (crop["frame"], crop["axes"]) == ("release", ["superior", "posterior", "left"])
+    assert tuple(crop["half_extent"]) == RELEASE_HALF_EXTENT
+    turn = np.float32([1, -1, -1])
+    distance, _ = cKDTree(case.pair.fixed.numpy()).query(prepared().fixed[:, ::-1] * turn)
     assert np.median(distance) < 0.5
     assert case.landmarks is not None
-    np.testing.assert_allclose(case.landmarks.fixed - case.landmarks.fixed.mean(0),
-                               landmarks().fixed - landmarks().fixed.mean(0), atol=1e-3)  # fmt: skip
+    given = (landmarks().fixed - landmarks().fixed.mean(0))[:, ::-1] * turn
+    np.testing.assert_allclose(case.landmarks.fixed - case.landmarks.fixed.mean(0), given, atol=1e-3)
+    result = run(*files, "--id", "2", "--out", tmp_path / "out", *words, "--frame", "ras")
+    assert result.exit_code == 0, result.output
+    ras = read_folder(tmp_path / "out")[1].pair
+    np.testing.assert_array_equal(ras.fixed.numpy()[:, ::-1] * turn, case.pair.fixed.numpy())
+    assert ras.half_extent.tolist() == [288, 288, 312]
 
 
-def test_oblique_scans_keep_landmarks_on_their_voxels():
-    turn = np.eye(4)
-    turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
-    scan = Scan(np.zeros((4, 4, 4)), turn @ np.diag([2.0, 3.0, 4.0, 1.0]) + np.eye(4)[:, [3]] * 0)
-    world = (turn @ np.diag([2.0, 3.0, 4.0, 1.0]) @ [1, 2, 3, 1])[:3][None]
-    np.testing.assert_allclose(scan.along_axes(world), [[2, 6, 12]])
-    np.testing.assert_allclose(scan.in_scanner(scan.along_axes(world)), world)
-
-
-def test_bad_volumes_masks_and_landmarks_are_named(tmp_path):
+def test_bad_landmarks_and_options_are_named(tmp_path):
     fixed, _ = scans()
     good = put(tmp_path, "good.nii.gz", fixed.values, fixed.affine)
-    nan = put(tmp_path, "nan.nii.gz", np.full((4, 4, 4), np.nan, np.float32), np.eye(4))
-    flat = put(tmp_path, "flat.nii.gz", np.zeros((4, 4, 4, 2), np.float32), np.eye(4))
-    (tmp_path / "text.nii.gz").write_text("nonsense")
-    (tmp_path / "cut.nii.gz").write_bytes(good.read_bytes()[:20000])
-    for path, word in ((nan, "finite"), (flat, "3-D"), (tmp_path / "text.nii.gz", "NIfTI"),
-                       (tmp_path / "cut.nii.gz", "read"), (tmp_path / "none.nii", "no such file")):  # fmt: skip
-        with pytest.raises(DataError, match=f"{path.name}.*{word}"):
-            read_scan(path)
-    scan = read_scan(good)
-    other = put(tmp_path, "other.nii.gz", np.ones((4, 4, 4), np.uint8), np.eye(4))
-    empty = put(tmp_path, "empty.nii.gz", np.zeros(scan.values.shape, np.uint8), scan.affine)
-    for path, word in ((other, "grid"), (empty, "no voxel")):
-        with pytest.raises(DataError, match=f"{path.name}.*{word}"):
-            read_mask(path, scan)
     (tmp_path / "marks.csv").write_text("900,0,0\n")
     (tmp_path / "two.csv").write_text("0,0,0\n1,1,1\n")
     for words, message in (
@@ -271,47 +224,6 @@ def test_volumes_without_lungs_or_structure():
         prepare_lung(Scan(np.full_like(fixed.values, -800), fixed.affine), moving, fixed_mask=mask, options=OPTIONS)
 
 
-@pytest.fixture
-def small_case(monkeypatch) -> str:
-    """A raw case of 6 x 5 x 4 voxels in the table."""
-    monkeypatch.setitem(dirlab.HEADERS, "copd1", dirlab.Header((6, 5, 4), (0.5, 0.6, 2.5)))
-    return "copd1"
-
-
-def test_dirlab_tables():
-    assert [name for name in dirlab.HEADERS if name.startswith("copd")] == [f"copd{i}" for i in range(1, 11)]
-    assert dirlab.header("COPD9") == ((512, 512, 116), (0.664, 0.664, 2.5))
-    assert dirlab.header("case7") == ((512, 512, 136), (0.97, 0.97, 2.5))
-    with pytest.raises(DataError, match=r"copd1 to copd10.*'copd11'"):
-        dirlab.header("copd11")
-
-
-def test_dirlab_volume_and_landmarks_share_one_frame(tmp_path, small_case):
-    """A bright voxel at (x, y, z) = (5, 2, 3), from 1, and the landmark that names it."""
-    raw = np.full((4, 5, 6), 24, dtype="<i2")
-    raw[2, 1, 4] = 1124
-    raw[0, 0, 0] = -2000
-    (tmp_path / "a.img").write_bytes(raw.tobytes())
-    (tmp_path / "a.txt").write_text("5\t2\t3\n")
-    scan = read_scan(tmp_path / "a.img", small_case)
-    point = scan.along_axes(dirlab.read_landmarks(tmp_path / "a.txt", small_case))
-    index = np.round(point / scan.spacing).astype(int)[0]
-    assert scan.values[tuple(index)] == 100
-    assert scan.values.max() == 100
-    assert scan.values.min() == -1024
-    np.testing.assert_allclose(scan.spacing, (0.5, 0.6, 2.5))
-
-
-def test_bad_dirlab_files(tmp_path, small_case):
-    (tmp_path / "a.img").write_bytes(bytes(100))
-    with pytest.raises(DataError, match=r"a\.img.*240 bytes, found 100"):
-        dirlab.read_volume(tmp_path / "a.img", small_case)
-    for text, message in (("7 1 1\n", "found.*7.*row 1"), ("1 1\n", "3 columns"), ("0 1 1\n", "row 1"), ("", "empty")):
-        (tmp_path / "a.txt").write_text(text)
-        with pytest.raises(DataError, match=rf"a\.txt.*{message}"):
-            dirlab.read_landmarks(tmp_path / "a.txt", small_case)
-
-
 @pytest.mark.real
 @pytest.mark.skipif(not MASKS.is_dir(), reason="no lung masks under CST_SHARED")
 def test_real_masks_carry_keypoints(tmp_path):
@@ -325,9 +237,9 @@ def test_real_masks_carry_keypoints(tmp_path):
             Scan(noise.normal(-800, 100, coarse.shape).astype(np.float32), image.affine @ np.diag([2, 2, 2, 1]))
         )
         masks.append(coarse > 0.5)
-    options = LungOptions((3.5, 2.5, 3.5), (3.5, 2.5, 3.5))
+    options = LungOptions((3.5, 2.5, 3.5), (3.5, 2.5, 3.5), frame=Frame.RAS)
     one = prepare_lung(*scans, *masks, options=options)
-    write_case(one, "01", tmp_path, Frame.RAS)
+    write_case(tmp_path, prepared_case("01", one))
     [case] = read_folder(tmp_path)
     assert len(case.pair.fixed) > 500
     assert len(case.pair.moving) > len(case.pair.fixed)

@@ -1,0 +1,161 @@
+"""Two CT volumes of a lung to a pair of keypoint clouds, centred on their lung masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from cst_core.errors import DataError
+from cst_points.scan import Scan, resample
+
+Triple = tuple[float, float, float]
+
+LUNG_LITRES = (0.4, 12.0)
+"""What a pair of human lungs can hold; a mask outside these is not one of lungs."""
+WINDOW_HU = (-1000.0, 200.0)
+"""Intensities are clamped to air and vessels, so that ribs do not set the scale of the keypoints' strength."""
+RELEASE_HALF_EXTENT = (148.0, 164.0, 164.0)
+"""mm along superior, posterior, left: half of DIR-Lab's COPDgene volumes, averaged over the ten cases; the release's
+coordinates in [-1, 1] span whole volumes (see `cst_points.release.read_release`)."""
+FEWEST_KEYPOINTS = 32
+"""Fewer keypoints than this cannot carry a registration."""
+
+
+class Frame(StrEnum):
+    """Axes of the written clouds, and what divides them into [-1, 1]."""
+
+    RELEASE = "release"
+    """Superior, posterior, left, and the extent that [-1, 1] has in the public keypoint release."""
+    RAS = "ras"
+    """Right, anterior, superior, and the half-extent of the crop."""
+
+    @property
+    def axes(self) -> tuple[str, str, str]:
+        """Where x, y and z run to."""
+        return ("right", "anterior", "superior") if self is Frame.RAS else ("superior", "posterior", "left")
+
+
+@dataclass(frozen=True)
+class LungOptions:
+    """How clouds are made; spacings and sizes along right, anterior, superior."""
+
+    fixed_spacing: Triple = (1.75, 1.25, 1.75)
+    """mm, Sec. 3."""
+    moving_spacing: Triple = (1.75, 1.00, 1.25)
+    """mm, Sec. 3."""
+    crop: tuple[int, int, int] = (192, 192, 208)
+    """Voxels of ``fixed_spacing``, Sec. 3; half of it is the half-extent that divides coordinates."""
+    fixed_limit: int = 2048
+    """Keypoints at most, the strongest; Sec. 3 has one to two thousand."""
+    moving_limit: int = 4096
+    """Keypoints at most, the strongest; Sec. 3 has two to four thousand."""
+    threshold: float = 1e-4
+    """The weakest keypoint as a fraction of the strongest."""
+    frame: Frame = Frame.RELEASE
+    """As the public keypoint release, which networks trained on it expect."""
+
+
+class LandmarkArrays(NamedTuple):
+    """Points that correspond, both ``(L, 3)``, mm."""
+
+    fixed: Float[np.ndarray, "L 3"]
+    moving: Float[np.ndarray, "L 3"]
+
+
+class PreparedLung(NamedTuple):
+    """Clouds and landmarks in mm from each volume's own centre, in the axes of the frame."""
+
+    fixed: Float[np.ndarray, "N 3"]
+    moving: Float[np.ndarray, "M 3"]
+    landmarks: LandmarkArrays | None
+    fixed_centre: Float[np.ndarray, " 3"]
+    """Where the fixed cloud's zero is, mm in the scanner's RAS frame."""
+    moving_centre: Float[np.ndarray, " 3"]
+    """Where the moving cloud's zero is, mm in the scanner's RAS frame."""
+    half_extent: Triple
+    """mm, in the axes of the frame."""
+
+
+def prepare_lung(
+    fixed: Scan,
+    moving: Scan,
+    fixed_mask: Bool[np.ndarray, "X Y Z"] | None = None,
+    moving_mask: Bool[np.ndarray, "X Y Z"] | None = None,
+    landmarks: LandmarkArrays | None = None,
+    options: LungOptions | None = None,
+) -> PreparedLung:
+    """Keypoint clouds of two CT volumes; masks are found where none are given. ``landmarks``: mm, scanner's RAS frame.
+
+    Raises:
+        DataError: a mask that is not one of lungs, or next to no keypoints.
+    """
+    options = options or LungOptions()
+    fixed_cloud, fixed_zero = _cloud("fixed", fixed, fixed_mask, options.fixed_spacing, options.fixed_limit, options)
+    moving_cloud, moving_zero = _cloud(
+        "moving", moving, moving_mask, options.moving_spacing, options.moving_limit, options
+    )
+    if landmarks is not None:
+        landmarks = LandmarkArrays(
+            _turned(fixed.along_axes(landmarks.fixed) - fixed_zero, options.frame),
+            _turned(moving.along_axes(landmarks.moving) - moving_zero, options.frame),
+        )
+    x, y, z = (n * step / 2 for n, step in zip(options.crop, options.fixed_spacing, strict=True))
+    return PreparedLung(
+        _turned(fixed_cloud, options.frame),
+        _turned(moving_cloud, options.frame),
+        landmarks,
+        fixed.in_scanner(fixed_zero[None])[0],
+        moving.in_scanner(moving_zero[None])[0],
+        RELEASE_HALF_EXTENT if options.frame is Frame.RELEASE else (x, y, z),
+    )
+
+
+def _cloud(
+    name: str,
+    scan: Scan,
+    mask: Bool[np.ndarray, "X Y Z"] | None,
+    spacing: Triple,
+    limit: int,
+    options: LungOptions,
+) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, " 3"]]:
+    """Keypoints in mm along right, anterior, superior from the mask's centre, and that centre from the first voxel."""
+    from cst_points.foerstner import foerstner_keypoints
+    from cst_points.lung_mask import lung_mask
+
+    values = resample(scan.values, scan.spacing, spacing)
+    lungs = lung_mask(values, spacing) if mask is None else resample(mask, scan.spacing, spacing) > 0.5
+    litres = float(lungs.sum()) * float(np.prod(spacing)) * 1e-6
+    if not LUNG_LITRES[0] <= litres <= LUNG_LITRES[1]:
+        low, high = LUNG_LITRES
+        how = (
+            "give a lung mask (are the values Hounsfield units?)" if mask is None else "check the mask and its spacing"
+        )
+        raise DataError(f"{name} volume: lungs hold {low:g} to {high:g} litres, found a mask of {litres:.3g}; {how}")
+    low, high = _box(lungs)
+    region = tuple(slice(max(0, int(a) - 8), int(b) + 9) for a, b in zip(low, high, strict=True))
+    start = np.array([part.start for part in region])
+    window = np.clip(values[region], *WINDOW_HU)
+    points = foerstner_keypoints(window, lungs[region], spacing, threshold=options.threshold, limit=limit)
+    if len(points) < FEWEST_KEYPOINTS:
+        raise DataError(
+            f"{name} volume: at least {FEWEST_KEYPOINTS} keypoints are needed, found {len(points)}; "
+            f"lower the threshold ({options.threshold:g}) or check the volume"
+        )
+    centre = (low + high) / 2 * np.asarray(spacing)
+    return points + start * np.asarray(spacing) - centre, centre
+
+
+def _turned(points: Float[np.ndarray, "N 3"], frame: Frame) -> Float[np.ndarray, "N 3"]:
+    """From right, anterior, superior to the frame's axes; float32."""
+    turned = points if frame is Frame.RAS else points[:, ::-1] * (1, -1, -1)
+    return np.ascontiguousarray(turned, dtype=np.float32)
+
+
+def _box(mask: Bool[np.ndarray, "X Y Z"]) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index of the mask per axis."""
+    spans = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return np.array([span[0] for span in spans]), np.array([span[-1] for span in spans])
