@@ -77,7 +77,7 @@ def measure(backend: PointsBackend, pair: CloudPair, repeats: int) -> dict[str, 
         graph = message_graph(fixed, config.graph_neighbours)
         near = nearest_candidates(fixed, moving, config.candidates)
         cost = data_cost(*features, near.partner)
-        field = backend.solve(pair, *features, config.rounds)
+        field = backend.solve(pair, *features, backend.effort)
 
         def messages() -> Tensor:
             belief = beliefs(cost, near.displacement, graph, config.weight, config.rounds)

@@ -59,42 +59,32 @@ def min_convolution_reference(h: Tensor, candidates: Tensor, source: Tensor, tar
 class _MinConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, candidates: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        arguments = (h.contiguous(), candidates.contiguous(), source.contiguous(), target.contiguous())
-        message, argmin = _forward(*arguments, with_argmin=ctx.needs_input_grad[0])
-        if argmin is not None:
-            ctx.save_for_backward(argmin)
+        h, candidates, source, target = (each.detach().contiguous() for each in (h, candidates, source, target))
+        if h.device.type == "cpu" and h.dtype == torch.float32:
+            message = torch.empty_like(h)
+            _envelope(h.numpy(), candidates.numpy(), source.numpy(), target.numpy(), message.numpy())
+            ctx.save_for_backward(h, candidates, source, target)
+            return message
+        if h.device.type == "cuda" and h.dtype == torch.float32:
+            from cst_points.min_convolution_cuda import min_convolution_cuda
+
+            message, argmin = min_convolution_cuda(h, candidates, source, target)
+        else:
+            message, argmin = _blocked(h, candidates, source, target)
+        ctx.save_for_backward(argmin)
         return message
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (argmin,) = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
         # every message value has one minimiser: its gradient goes there and nowhere else
-        if gradient.device.type == "cpu" and gradient.dtype == torch.float32:
-            spread = torch.empty_like(gradient)
-            _scatter(gradient.numpy(), argmin.numpy(), spread.numpy())
-        else:
-            spread = torch.zeros_like(gradient).scatter_add_(1, argmin.long(), gradient)
+        gradient = gradients[0].contiguous()
+        if len(ctx.saved_tensors) == 1:
+            (argmin,) = ctx.saved_tensors
+            return torch.zeros_like(gradient).scatter_add_(1, argmin.long(), gradient), None, None, None
+        spread = torch.zeros_like(gradient)
+        h, candidates, source, target = (saved.numpy() for saved in ctx.saved_tensors)
+        _scatter(gradient.numpy(), h, candidates, source, target, spread.numpy())
         return spread, None, None, None
-
-
-def _forward(
-    h: Tensor, candidates: Tensor, source: Tensor, target: Tensor, *, with_argmin: bool
-) -> tuple[Tensor, Tensor | None]:
-    if h.device.type == "cuda" and h.dtype == torch.float32:
-        from cst_points.min_convolution_cuda import min_convolution_cuda
-
-        return min_convolution_cuda(h, candidates, source, target)
-    if h.device.type == "cpu" and h.dtype == torch.float32:
-        message = torch.empty_like(h)
-        arrays = (h.detach().numpy(), candidates.numpy(), source.numpy(), target.numpy(), message.numpy())
-        if not with_argmin:
-            _envelope(*arrays)
-            return message, None
-        argmin = torch.empty(h.shape, dtype=torch.int16)
-        _envelope_and_argmin(*arrays, argmin.numpy())
-        return message, argmin
-    return _blocked(h, candidates, source, target)
 
 
 def _blocked(h: Tensor, candidates: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,56 +143,27 @@ def _envelope(h, candidates, source, target, message):  # pragma: no cover - com
 
 
 @njit(parallel=True, fastmath=_FLAGS, cache=True)
-def _envelope_and_argmin(h, candidates, source, target, message, argmin):  # pragma: no cover - compiled
-    """As `_envelope`, and which candidate gave the minimum; the lowest index wins a tie."""
+def _scatter(gradient, h, candidates, source, target, spread):  # pragma: no cover - compiled
+    """Find the minimisers again, but only where a gradient arrives; the lowest index wins a tie.
+
+    The read-out is so sharp that most gradients are exactly zero: this costs less than keeping track of every minimiser
+    in the forward pass, which would double its time.
+    """
     edges, n = h.shape
     for e in prange(edges):
         i, j = source[e], target[e]
-        best = np.full(n, math.inf, np.float32)
-        place = np.zeros(n, np.int32)
-        centred = np.empty((6, n), np.float32)
-        for axis in range(3):
-            middle = candidates[j, axis, 0]
-            for b in range(n):
-                centred[axis, b] = candidates[i, axis, b] - middle
-                centred[3 + axis, b] = candidates[j, axis, b] - middle
-        xi, yi, zi, xj, yj, zj = centred[0], centred[1], centred[2], centred[3], centred[4], centred[5]
-        whole = n - n % 2
-        for a in range(0, whole, 2):
-            h0 = h[e, a] + xi[a] * xi[a] + yi[a] * yi[a] + zi[a] * zi[a]
-            h1 = h[e, a + 1] + xi[a + 1] * xi[a + 1] + yi[a + 1] * yi[a + 1] + zi[a + 1] * zi[a + 1]
-            x0, y0, z0 = _MINUS_TWO * xi[a], _MINUS_TWO * yi[a], _MINUS_TWO * zi[a]
-            x1, y1, z1 = _MINUS_TWO * xi[a + 1], _MINUS_TWO * yi[a + 1], _MINUS_TWO * zi[a + 1]
-            for b in range(n):
-                x, y, z = xj[b], yj[b], zj[b]
-                v0 = h0 + x0 * x + y0 * y + z0 * z
-                v1 = h1 + x1 * x + y1 * y + z1 * z
-                lowest, where = best[b], place[b]
-                if v0 < lowest:
-                    where = a
-                lowest = min(lowest, v0)
-                if v1 < lowest:
-                    where = a + 1
-                best[b] = min(lowest, v1)
-                place[b] = where
-        for a in range(whole, n):
-            h0 = h[e, a] + xi[a] * xi[a] + yi[a] * yi[a] + zi[a] * zi[a]
-            x0, y0, z0 = _MINUS_TWO * xi[a], _MINUS_TWO * yi[a], _MINUS_TWO * zi[a]
-            for b in range(n):
-                value = h0 + x0 * xj[b] + y0 * yj[b] + z0 * zj[b]
-                if value < best[b]:
-                    best[b] = value
-                    place[b] = a
+        values = np.empty(n, np.float32)
         for b in range(n):
-            message[e, b] = best[b] + xj[b] * xj[b] + yj[b] * yj[b] + zj[b] * zj[b]
-            argmin[e, b] = place[b]
-
-
-@njit(parallel=True, cache=True)
-def _scatter(gradient, argmin, spread):  # pragma: no cover - compiled
-    edges, n = gradient.shape
-    for e in prange(edges):
-        for a in range(n):
-            spread[e, a] = np.float32(0.0)
-        for b in range(n):
-            spread[e, argmin[e, b]] += gradient[e, b]
+            if gradient[e, b] == 0.0:
+                continue
+            lowest = np.float32(math.inf)
+            for a in range(n):
+                x = candidates[i, 0, a] - candidates[j, 0, b]
+                y = candidates[i, 1, a] - candidates[j, 1, b]
+                z = candidates[i, 2, a] - candidates[j, 2, b]
+                values[a] = h[e, a] + x * x + y * y + z * z
+                lowest = min(lowest, values[a])
+            place = 0
+            while values[place] > lowest:
+                place += 1
+            spread[e, place] += gradient[e, b]

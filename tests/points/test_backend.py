@@ -15,7 +15,7 @@ SMALL = PointsConfig(
     neighbours_moving=10, features=16, first_towers=2, candidates=32, second_candidates=16, rounds=6, training_rounds=3
 )
 
-SOFT = SMALL.model_copy(update={"weight": 1.0, "sharpness": 2.0})
+SOFT = SMALL.model_copy(update={"weight": 1.0, "training_weight": 1.0, "sharpness": 2.0})
 """On so few keypoints, so far apart, the default read-out is as good as a choice of one candidate: no gradient."""
 
 
@@ -136,6 +136,21 @@ def test_clouds_smaller_than_every_k(n, m):
     assert registration.refined.isfinite().all()
 
 
+def test_a_prior_moves_the_fixed_keypoints_and_is_added():
+    backend = PointsBackend(SMALL.model_copy(update={"candidates": 4}))
+    pair, _ = planted(jitter=1.0, extra=40)
+    with torch.no_grad():
+        (features,) = backend.features(backend.new_network(0), [pair])
+        prior = torch.tensor([[4.0], [-3.0], [-30.0]]).expand(3, len(pair.fixed))
+        carried = CloudPair(pair.fixed + prior.T, pair.moving, ORIGIN, HALF_EXTENT)
+        rest = backend.solve(carried, *features, backend.effort)
+        field = backend.solve(pair, *features, backend.effort, prior)
+        still = backend.solve(pair, *features, backend.effort, torch.zeros_like(prior))
+        assert torch.allclose(still, backend.solve(pair, *features, backend.effort))
+    assert torch.allclose(field, prior + rest, atol=1e-2)
+    assert (field - still).abs().max() > 1
+
+
 def test_augmentation_keeps_a_planted_correspondence():
     backend = PointsBackend(SMALL.model_copy(update={"max_degrees": 40.0}))
     pair, label = planted()
@@ -186,5 +201,6 @@ def test_presets_are_valid_and_the_papers_is_as_published():
         PointsConfig(**preset.backend)
     paper = PointsConfig(**PRESETS["paper"].backend)
     assert (paper.weight, paper.rounds, paper.candidates, paper.sharpness) == (10.0, 4, 256, 50.0)
+    assert (paper.training_weight, paper.training_rounds, paper.first_gain) == (10.0, 4, 1.0)
     assert (paper.first_towers, paper.views) == (1, 1)
     assert not any((paper.second_warp, paper.smooth, paper.forward_backward))

@@ -176,15 +176,6 @@ def test_candidates_are_the_nearest_and_lead_to_them():
     assert torch.allclose(fixed[:, None] + found.displacement, moving[found.partner])
 
 
-def test_prior_moves_the_search_but_not_the_displacement():
-    fixed, moving = random(11, 20, 3), random(12, 50, 3)
-    prior = random(13, 20, 3)
-    found = nearest_candidates(fixed, moving, 5, prior)
-    assert torch.equal(found.partner, torch.cdist(fixed + prior, moving).argsort(1)[:, :5])
-    assert torch.allclose(fixed[:, None] + found.displacement, moving[found.partner])
-    assert not torch.equal(found.partner, nearest_candidates(fixed, moving, 5).partner)
-
-
 def test_candidates_clamp_to_the_cloud():
     found = nearest_candidates(random(11, 20, 3), random(12, 7, 3), 256)
     assert found.partner.shape == (20, 7)
