@@ -3,7 +3,7 @@
     python benchmarks/neighbours.py [--threads N] [--repeats 3] [--json benchmarks/results/neighbours.json]
 
 Points are uniform in a cube, each asked for its k nearest among all. KeOps' and torch's work does not depend on where
-the points lie; the tree's hardly does. The tree always takes all cores; KeOps counts its threads by OMP_NUM_THREADS.
+the points lie; the tree's hardly does. KeOps counts its threads by OMP_NUM_THREADS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_points import circumstances, fastest, write
+from record import circumstances, fastest, write
 from torch import Tensor
 
 from cst_points.knn import keops_works, nearest_keops, nearest_torch, nearest_tree

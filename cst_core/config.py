@@ -25,19 +25,19 @@ class Settings(BaseModel):
 class TrainConfig(Settings):
     """The loop of Sec. 2.2, whatever the modality."""
 
-    stages: int = Field(8, ge=1)
+    stages: int = Field(default=8, ge=1)
     """T: how many times labels are made and learned (Sec. 3: 8 for images)."""
-    iterations: int | None = Field(None, ge=1)
+    iterations: int | None = Field(default=None, ge=1)
     """Steps a stage (Sec. 3: 1000 for images). Either this or `epochs`."""
-    epochs: int | None = Field(None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
     """Passes over all pairs a stage (Sec. 3: 60 for points). Either this or `iterations`; both unset: 1000 steps."""
-    batch_size: int = Field(2, ge=1)
+    batch_size: int = Field(default=2, ge=1)
     """Pairs a step (Sec. 3: 2 for images, 4 for points)."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Of Adam, at the start of every stage (Sec. 3)."""
     schedule: Literal["cosine", "step"] = "cosine"
     """``cosine`` to `final_learning_rate` (images), or ``step``: x0.1 at each of `drops` (points)."""
-    final_learning_rate: float = Field(1e-5, ge=0)
+    final_learning_rate: float = Field(default=1e-5, ge=0)
     """Where the cosine ends (Sec. 3)."""
     drops: tuple[float, ...] = (40 / 60, 52 / 60)
     """Fractions of a stage at which the step schedule drops (Sec. 3: epochs 40 and 52 of 60)."""

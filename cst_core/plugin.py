@@ -77,12 +77,27 @@ class Preset(NamedTuple):
 class BackendPlugin(Protocol[Pair]):
     """The second protocol: configuration, data, scoring and shipped weights, for ``cst`` verbs."""
 
-    name: str
-    config_class: type[BaseModel]
-    presets: Mapping[str, Preset]
-    default_preset: str
+    @property
+    def name(self) -> str:
+        """What ``--backend`` calls it."""
+        ...
 
-    def backend(self, config: BaseModel, device: str) -> Backend[Pair]:
+    @property
+    def config_class(self) -> type[BaseModel]:
+        """Its settings, a subclass of `cst_core.config.Settings`; every ``config`` below is one of these."""
+        ...
+
+    @property
+    def presets(self) -> Mapping[str, Preset]:
+        """By the names that ``--preset`` takes."""
+        ...
+
+    @property
+    def default_preset(self) -> str:
+        """Which of them serves without ``--preset``."""
+        ...
+
+    def backend(self, config: Any, device: str) -> Backend[Pair]:
         """The four verbs under this configuration, on ``cpu`` or ``cuda``."""
         ...
 
@@ -90,7 +105,7 @@ class BackendPlugin(Protocol[Pair]):
         """Random features: the network that makes the first labels, and ``--model random``."""
         ...
 
-    def read_data(self, source: str, fold: int | None, config: BaseModel, device: str) -> Dataset[Pair]:
+    def read_data(self, source: str, fold: int | None, config: Any, device: str) -> Dataset[Pair]:
         """Read and validate ``phantom`` or a folder; errors name file, rule, value and remedy (`DataError`)."""
         ...
 

@@ -44,12 +44,7 @@ class PointsBackend:
         Their output is scaled by `first_gain`: random features differ less than trained ones do, and one weight of the
         regulariser serves both.
         """
-        network = self._network(seed, self.config.first_towers)
-        with torch.no_grad():
-            for tower in network.towers:
-                tower.out.weight *= self.config.first_gain
-                tower.out.bias *= self.config.first_gain
-        return network
+        return self._network(seed, self.config.first_towers, self.config.first_gain)
 
     def predict(self, network: nn.Module, pairs: Sequence[CloudPair]) -> list[Float[Tensor, "3 N"]]:
         """h(g(pair)) at the fixed keypoints, mm, differentiable (Eq. 1)."""
@@ -110,7 +105,7 @@ class PointsBackend:
         rest = (read_out(belief, candidates.displacement, self.config.sharpness) * pair.half_extent).T
         return rest if prior is None else prior + rest
 
-    def _network(self, seed: int, towers: int) -> GraphCNN:
+    def _network(self, seed: int, towers: int, gain: float = 1.0) -> GraphCNN:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return GraphCNN(self.config.features, towers=towers).to(self.device)
+            return GraphCNN(self.config.features, towers=towers, gain=gain).to(self.device)

@@ -15,64 +15,64 @@ class PointsConfig(Settings):
     """g, h, refinement and augmentation for keypoint clouds. Published values: METHOD in brackets, preset ``paper``."""
 
     # g
-    neighbours_fixed: int = Field(10, ge=1)
+    neighbours_fixed: int = Field(default=10, ge=1)
     """Neighbours in the fixed cloud's feature graph (Sec. 3)."""
-    neighbours_moving: int = Field(40, ge=1)
+    neighbours_moving: int = Field(default=40, ge=1)
     """Neighbours in the moving cloud's feature graph (Sec. 3); its cloud is denser."""
-    features: int = Field(64, ge=1)
+    features: int = Field(default=64, ge=1)
     """Channels of g's output (Sec. 3)."""
-    towers: int = Field(1, ge=1)
+    towers: int = Field(default=1, ge=1)
     """Networks side by side in the trained g (published: 1)."""
-    first_towers: int = Field(16, ge=1)
+    first_towers: int = Field(default=16, ge=1)
     """Networks side by side in the untrained g_0 that makes the first labels (published: 1)."""
-    first_gain: float = Field(1.8, gt=0)
+    first_gain: float = Field(default=1.8, gt=0)
     """Scale of g_0's features, squared in the data cost (published: 1)."""
 
     # h
-    candidates: int = Field(256, ge=1)
+    candidates: int = Field(default=256, ge=1)
     """Nearest moving keypoints each fixed keypoint may go to (Sec. 3)."""
-    graph_neighbours: int = Field(10, ge=1)
+    graph_neighbours: int = Field(default=10, ge=1)
     """Of the symmetric graph that messages pass on (Sec. 3)."""
-    weight: float = Field(1000.0, gt=0)
+    weight: float = Field(default=1000.0, gt=0)
     """Of the regulariser |d_i(a) - d_j(b)|^2 in normalised coordinates (published: 10, far too weak)."""
-    training_weight: float = Field(300.0, gt=0)
+    training_weight: float = Field(default=300.0, gt=0)
     """The same in the training stream: a weaker one leaves more to the features."""
-    rounds: int = Field(10, ge=1)
+    rounds: int = Field(default=10, ge=1)
     """Of messages at test time and for labels (published: 5, of which the last was not read)."""
-    training_rounds: int = Field(5, ge=1)
+    training_rounds: int = Field(default=5, ge=1)
     """Of messages in the training stream."""
-    sharpness: float = Field(50.0, gt=0)
+    sharpness: float = Field(default=50.0, gt=0)
     """Of the softmax over candidates at the read-out (published code)."""
 
     # refinement of labels, and of the result at test time
     second_warp: bool = True
     """Solve once more among the candidates nearest to where the first solution points."""
-    second_candidates: int = Field(64, ge=1)
+    second_candidates: int = Field(default=64, ge=1)
     """Candidates of the second solution."""
-    prior_smoothing: float = Field(3.0, ge=0)
+    prior_smoothing: float = Field(default=3.0, ge=0)
     """lambda of the spline that carries the first solution into the second: only what is surely smooth."""
     smooth: bool = True
     """Replace the field by its thin-plate smoothing spline."""
-    smoothing: float = Field(0.1, ge=0)
+    smoothing: float = Field(default=0.1, ge=0)
     """lambda of that spline, and of the dense field's (Sec. 3)."""
     forward_backward: bool = False
     """Trust a keypoint less, in the spline, the less the solution from moving to fixed agrees with it."""
-    agreement_mm: float = Field(3.0, gt=0)
+    agreement_mm: float = Field(default=3.0, gt=0)
     """Disagreement at which trust has fallen to one half."""
-    views: int = Field(1, ge=1)
+    views: int = Field(default=1, ge=1)
     """Average the solutions of this many randomly transformed views of the pair (1: the pair itself alone)."""
 
     # augmentation
-    max_degrees: float = Field(10.0, ge=0)
+    max_degrees: float = Field(default=10.0, ge=0)
     """Rotation about each axis (Sec. 3)."""
-    max_translation: float = Field(0.1, ge=0)
+    max_translation: float = Field(default=0.1, ge=0)
     """Translation along each axis, normalised coordinates (Sec. 3)."""
-    max_scale: float = Field(0.1, ge=0, lt=1)
+    max_scale: float = Field(default=0.1, ge=0, lt=1)
     """Isotropic scaling (Sec. 3)."""
 
     # data
     extra_pairs: bool = False
-    """Also train on the release's pairs that have no landmarks (4DCT, Learn2Reg), keypoints only."""
+    """With a fold, also train on pairs without landmarks (the release's 4DCT and Learn2Reg): they belong to no fold."""
 
 
 _PAPER: dict[str, Any] = {
@@ -92,11 +92,14 @@ _PAPER_TRAIN: dict[str, Any] = {
     "schedule": "step",
     "weighted_sampling": False,  # the paper weighs images only
 }
-_BEST_TRAIN: dict[str, Any] = {"stages": 3, "epochs": 4, "batch_size": 2, "weighted_sampling": False}
+_BEST_TRAIN: dict[str, Any] = {"stages": 3, "epochs": 3, "batch_size": 2, "weighted_sampling": False}
+_MORE: dict[str, Any] = {"extra_pairs": True}
 
 PRESETS = MappingProxyType(
     {
-        "best": Preset("wide random features first, strong regulariser, refined labels; the default", _BEST_TRAIN, {}),
+        "best": Preset(
+            "wide random features first, strong regulariser, every pair there is; the default", _BEST_TRAIN, _MORE
+        ),
         "paper": Preset(
             "as published: weight 10, 4 rounds, one random network, 8 stages of 60 epochs", _PAPER_TRAIN, _PAPER
         ),

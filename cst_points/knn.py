@@ -7,9 +7,10 @@ import functools
 import io
 import warnings
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 KEOPS_MOST = 64
@@ -36,9 +37,10 @@ def nearest(queries: Float[Tensor, "N 3"], points: Float[Tensor, "M 3"], k: int)
 
 
 def nearest_tree(queries: Float[Tensor, "N 3"], points: Float[Tensor, "M 3"], k: int) -> Int[Tensor, "N k"]:
-    """`nearest` by scipy's k-d tree; CPU only, all cores."""
-    _, index = cKDTree(points.detach().numpy()).query(queries.detach().numpy(), list(range(1, k + 1)), workers=-1)
-    return torch.from_numpy(index).long()
+    """`nearest` by scipy's k-d tree; CPU only, on torch's number of threads."""
+    tree = KDTree(points.detach().numpy())
+    _, index = tree.query(queries.detach().numpy(), k, workers=torch.get_num_threads())
+    return torch.from_numpy(np.asarray(index)).long().reshape(len(queries), k)
 
 
 def nearest_torch(queries: Float[Tensor, "N 3"], points: Float[Tensor, "M 3"], k: int) -> Int[Tensor, "N k"]:
