@@ -101,7 +101,7 @@ class BackendPlugin(Protocol[Pair]):
         """The four verbs under this configuration, on ``cpu`` or ``cuda``."""
         ...
 
-    def untrained(self, backend: Backend[Pair], seed: int) -> nn.Module:
+    def untrained(self, backend: Any, seed: int) -> nn.Module:
         """Random features: the network that makes the first labels, and ``--model random``."""
         ...
 
@@ -109,7 +109,7 @@ class BackendPlugin(Protocol[Pair]):
         """Read and validate ``phantom`` or a folder; errors name file, rule, value and remedy (`DataError`)."""
         ...
 
-    def score(self, backend: Backend[Pair], network: nn.Module, case: EvalCase[Pair]) -> PairScore:
+    def score(self, backend: Any, network: nn.Module, case: EvalCase[Pair]) -> PairScore:
         """Register one pair and measure it against its truth."""
         ...
 
@@ -117,6 +117,6 @@ class BackendPlugin(Protocol[Pair]):
         """Weights that come with the package: name -> safetensors file."""
         ...
 
-    def picture(self, backend: Backend[Pair], network: nn.Module, case: EvalCase[Pair], path: Path) -> None:
+    def picture(self, backend: Any, network: nn.Module, case: EvalCase[Pair], path: Path) -> None:
         """A PNG of one pair before and after registration."""
         ...

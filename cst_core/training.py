@@ -57,7 +57,7 @@ def self_train(
     after_stage: Callable[[int, nn.Module], None] | None = None,
     watch: Callable[[Event], None] = lambda _: None,
     memory: Memory | None = None,
-    save_every: int = 50,
+    save_every: int = 25,
     labels_folder: Path | None = None,
     source: str = "",
 ) -> TrainResult:
@@ -145,7 +145,7 @@ def train_stage(
     stage: int,
     watch: Callable[[Event], None] = lambda _: None,
     save: Callable[[int, nn.Module, Optimizer], None] = lambda *_: None,
-    save_every: int = 50,
+    save_every: int = 25,
     resumed: Snapshot | None = None,
 ) -> float:
     """Train g_t on the stage's labels (Eq. 2); returns the last loss read, mm.

@@ -39,12 +39,8 @@ class PointsBackend:
         return self._network(seed, self.config.towers)
 
     def untrained(self, seed: int) -> GraphCNN:
-        """g_0: `first_towers` random networks side by side, whose features make the first labels.
-
-        Their output is scaled by `first_gain`: random features differ less than trained ones do, and one weight of the
-        regulariser serves both.
-        """
-        return self._network(seed, self.config.first_towers, self.config.first_gain)
+        """g_0: `first_towers` random networks side by side, whose features make the first labels."""
+        return self._network(seed, self.config.first_towers)
 
     def predict(self, network: nn.Module, pairs: Sequence[CloudPair]) -> list[Float[Tensor, "3 N"]]:
         """h(g(pair)) at the fixed keypoints, mm, differentiable (Eq. 1)."""
@@ -105,7 +101,7 @@ class PointsBackend:
         rest = (read_out(belief, candidates.displacement, self.config.sharpness) * pair.half_extent).T
         return rest if prior is None else prior + rest
 
-    def _network(self, seed: int, towers: int, gain: float = 1.0) -> GraphCNN:
+    def _network(self, seed: int, towers: int) -> GraphCNN:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return GraphCNN(self.config.features, towers=towers, gain=gain).to(self.device)
+            return GraphCNN(self.config.features, towers=towers).to(self.device)

@@ -26,14 +26,11 @@ class GraphCNN(nn.Module):
     """Three EdgeConvs 3->32->32->64, then 64->64, instance norm, 64->C (Sec. 3).
 
     ``towers`` networks of this kind run side by side on the same graph and their features are concatenated: with random
-    weights, the wider the better; a mode of its own for the first labels. ``gain`` scales what comes out.
+    weights, the wider the better; a mode of its own for the first labels.
     """
 
-    def __init__(
-        self, features: int = 64, widths: Sequence[int] = (32, 32, 64), towers: int = 1, gain: float = 1.0
-    ) -> None:
+    def __init__(self, features: int = 64, widths: Sequence[int] = (32, 32, 64), towers: int = 1) -> None:
         super().__init__()
-        self.gain = gain
         self.towers = nn.ModuleList(_Tower(features, widths) for _ in range(towers))
 
     def forward(self, clouds: Sequence[Data]) -> list[Float[Tensor, "N C"]]:
@@ -42,7 +39,7 @@ class GraphCNN(nn.Module):
         sizes = [len(cloud["pos"]) for cloud in clouds]
         points, neighbour_index = batch["pos"], batch["neighbour_index"]
         features = torch.cat([tower(points, neighbour_index, sizes) for tower in self.towers], 1)
-        return list((self.gain * features).split(sizes))
+        return list(features.split(sizes))
 
 
 class _Tower(nn.Module):
