@@ -21,8 +21,6 @@ from torch.nn import functional
 Mode = Literal["linear", "nearest"]
 Padding = Literal["border", "zeros"]
 
-_INTERPOLATION = {"linear": "bilinear", "nearest": "nearest"}
-
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -177,7 +175,7 @@ def sample(
     sampled = functional.grid_sample(
         volume[None].to(dtype),
         rearrange(normalised, "... zyx -> 1 1 1 (...) zyx"),
-        mode=_INTERPOLATION[mode],
+        mode="bilinear" if mode == "linear" else mode,
         padding_mode=padding,
         align_corners=False,
     )
@@ -242,10 +240,8 @@ def resample(field: DisplacementField, grid: Grid) -> DisplacementField:
     """``field`` on ``grid``, which must be the field's own grid in another number of voxels (`Grid.resized`)."""
     expected = field.grid.resized(grid.shape)
     if not expected.is_close(grid):
-        raise ValueError(
-            "grid must cover the same field of view along the same axes, with the affine "
-            f"{expected.affine.tolist()}, got {grid.affine.tolist()}"
-        )
+        wanted, got = expected.affine.tolist(), grid.affine.tolist()
+        raise ValueError(f"grid must cover the same field of view along the same axes: affine {wanted}, got {got}")
     return DisplacementField(resize(field.vectors, grid.shape), grid)
 
 

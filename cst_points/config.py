@@ -5,14 +5,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cst_core.config import Settings
 from cst_core.plugin import Preset
 
 
 class PointsConfig(Settings):
-    """g, h, refinement and augmentation for keypoint clouds. Published values: METHOD in brackets, preset ``paper``."""
+    """g, h, refinement and augmentation for keypoint clouds; published values in brackets, all in preset ``paper``.
+
+    Numbers of neighbours and candidates that exceed a cloud's size are cut to it.
+    """
 
     # g
     neighbours_fixed: int = Field(default=10, ge=1)
@@ -28,7 +31,7 @@ class PointsConfig(Settings):
 
     # h
     candidates: int = Field(default=256, ge=1)
-    """Nearest moving keypoints each fixed keypoint may go to (Sec. 3)."""
+    """Nearest moving keypoints each fixed keypoint may go to (Sec. 3); in a smaller cloud, all of them."""
     graph_neighbours: int = Field(default=10, ge=1)
     """Of the symmetric graph that messages pass on (Sec. 3)."""
     weight: float = Field(default=300.0, gt=0)
@@ -72,6 +75,12 @@ class PointsConfig(Settings):
     # data
     extra_pairs: bool = False
     """With a fold, also train on pairs without landmarks (the release's 4DCT and Learn2Reg): they belong to no fold."""
+
+    @model_validator(mode="after")
+    def _agreement_is_used(self) -> "PointsConfig":
+        if self.forward_backward and not self.smooth:
+            raise ValueError("forward_backward needs smooth: the spline is what trusts some keypoints less")
+        return self
 
 
 _PAPER: dict[str, Any] = {

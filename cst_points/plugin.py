@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from cst_core.errors import DataError
 from cst_core.metrics import jacobian_figures, landmark_tre
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset
 from cst_points.backend import PointsBackend
@@ -16,6 +17,7 @@ from cst_points.cloud import CloudPair
 from cst_points.config import PRESETS, PointsConfig
 from cst_points.dense import dense_field, dense_spline, displacement_at
 
+FEWEST = 5  # points of a cloud: four fix a spline's affine part
 _FIELD_SPACING = 4.0  # mm, of the grid on which the Jacobian is measured: far below the distance between keypoints
 
 
@@ -44,7 +46,7 @@ class PointsPlugin:
             [EvalCase(case.id, case.pair.to(device), case.landmarks) for case in cases]
             for cases in (data.train, data.test)
         )
-        return Dataset(data.source, data.fingerprint, train, test, data.notes)
+        return Dataset(data.source, data.fingerprint, train, test, [*data.notes, *_small(train + test, config)])
 
     def score(self, backend: PointsBackend, network: nn.Module, case: EvalCase[CloudPair]) -> PairScore:
         """TRE at the landmarks through the spline, the Jacobian's figures on its dense field, seconds to register."""
@@ -82,6 +84,18 @@ class PointsPlugin:
         from cst_points.picture import draw
 
         draw(backend, network, case, path)
+
+
+def _small(cases: Sequence[EvalCase[CloudPair]], config: PointsConfig) -> list[str]:
+    """Said of clouds smaller than the configuration counts on; refused where not even a spline can be fitted."""
+    for case in cases:
+        if (fewest := min(len(case.pair.fixed), len(case.pair.moving))) < FEWEST:
+            raise DataError(
+                f"{case.id}: needs at least {FEWEST} points in each cloud, found {fewest}; leave the case out"
+            )
+    needed = max(config.candidates, config.neighbours_moving)
+    small = sorted({case.id for case in cases if len(case.pair.moving) < needed})
+    return [f"{', '.join(small)}: fewer than {needed} moving keypoints, so all are candidates"] if small else []
 
 
 PLUGIN = PointsPlugin()

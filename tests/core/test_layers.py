@@ -128,9 +128,9 @@ def no_utils(module: Module) -> Iterator[str]:
 
 
 def one_idea(module: Module) -> Iterator[str]:
-    """A file past 250 lines holds two ideas."""
+    """A file past 250 lines holds two ideas; one of tests may hold many cases."""
     lines = len(module.source.splitlines())
-    if lines > MAX_LINES:
+    if lines > MAX_LINES and not module.name.startswith("tests."):
         yield f"{module.name} has {lines} lines, more than {MAX_LINES}"
 
 

@@ -201,6 +201,11 @@ def test_presets_are_valid_and_the_papers_is_as_published():
         PointsConfig(**preset.backend)
     paper = PointsConfig(**PRESETS["paper"].backend)
     assert (paper.weight, paper.rounds, paper.candidates, paper.sharpness) == (10.0, 4, 256, 50.0)
-    assert (paper.training_weight, paper.training_rounds, paper.first_gain) == (10.0, 4, 1.0)
+    assert (paper.training_weight, paper.training_rounds) == (10.0, 4)
     assert (paper.first_towers, paper.views) == (1, 1)
     assert not any((paper.second_warp, paper.smooth, paper.forward_backward))
+
+
+def test_agreement_without_the_spline_that_uses_it_is_refused():
+    with pytest.raises(ValueError, match="forward_backward needs smooth"):
+        PointsConfig(forward_backward=True, smooth=False)

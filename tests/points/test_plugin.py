@@ -71,3 +71,24 @@ def test_score_without_landmarks(case):
 def test_training_sees_no_landmarks(case):
     assert set(vars(case.pair)) == {"fixed", "moving", "origin", "half_extent"}
     assert all(isinstance(value, torch.Tensor) for value in vars(case.pair).values())
+
+
+def folder_with(path, n):
+    generator = torch.Generator().manual_seed(n)
+    for role, count in (("fixed", n), ("moving", 2 * n)):
+        points = 100 * torch.rand(count, 3, generator=generator)
+        rows = "\n".join(",".join(f"{x:.3f}" for x in row) for row in points.tolist())
+        (path / f"case_{n}_{role}.csv").write_text("x,y,z\n" + rows + "\n")
+    return str(path)
+
+
+def test_small_clouds_are_said_and_registered(tmp_path):
+    data = PLUGIN.read_data(folder_with(tmp_path, 30), None, QUICK, "cpu")
+    assert any("fewer than 128 moving keypoints" in note for note in data.notes)
+    backend = PLUGIN.backend(QUICK, "cpu")
+    assert backend.register(PLUGIN.untrained(backend, 0), data.train[0].pair).refined.shape == (3, 30)
+
+
+def test_clouds_too_small_for_a_spline_are_refused(tmp_path):
+    with pytest.raises(DataError, match="at least 5 points"):
+        PLUGIN.read_data(folder_with(tmp_path, 4), None, QUICK, "cpu")
