@@ -207,7 +207,9 @@ class Run:
     def finish_stage(self, stage: int, network: nn.Module, config: Mapping[str, Any], about: Mapping[str, Any]) -> Path:
         """Write the weights of a finished stage; ``config`` and ``about`` as for `save_model`."""
         path = self.folder / f"stage-{stage:02d}.safetensors"
-        save_model(path, network, self.origin.backend, config, {"stage": stage, **about})
+        origin = self.origin
+        made = {"stage": stage, "fold": origin.fold, "seed": origin.seed, "pairs": origin.n_train}
+        save_model(path, network, origin.backend, config, made | dict(about))
         return path
 
     def __enter__(self) -> Run:

@@ -15,7 +15,7 @@ from torch import Tensor
 from cst_core.errors import DataError
 from cst_core.plugin import EvalCase
 from cst_points.cloud import CloudPair
-from cst_points.formats import READERS, read_cloud, read_landmarks, write_cloud, write_landmarks
+from cst_points.formats import EXTENSIONS, read_cloud, read_landmarks, write_cloud, write_landmarks
 from cst_points.formats.content import read_bytes, write_bytes
 from cst_points.plausibility import check_landmarks, check_units
 
@@ -46,7 +46,7 @@ def read_folder(folder: str | Path) -> list[EvalCase[CloudPair]]:
         raise DataError(f"{folder}: must be a folder, found none; check the path")
     found = _find(folder)
     if not found:
-        rule = f"case_<id>_fixed and case_<id>_moving ({', '.join(READERS)})"
+        rule = f"case_<id>_fixed and case_<id>_moving ({', '.join(EXTENSIONS)})"
         raise DataError(f"{folder}: the folder must hold {rule}, found no such file; check the names")
     return [_read_case(id, files) for id, files in sorted(found.items(), key=lambda item: _natural(item[0]))]
 
@@ -56,7 +56,7 @@ def _find(folder: Path) -> dict[str, _Files]:
     clouds: dict[str, dict[str, Path]] = {}
     for name in names:
         match = re.fullmatch(r"case_(.+)_(fixed|moving)(\.\w+)", name)
-        if match and match[3].lower() in READERS:
+        if match and match[3].lower() in EXTENSIONS:
             parts = clouds.setdefault(match[1], {})
             if match[2] in parts:
                 raise DataError(f"{folder / name}: one file a cloud, found also {parts[match[2]].name}; remove one")

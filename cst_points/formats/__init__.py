@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.plugin import Landmarks
-from cst_points.formats import npz, ply, text, vtk
+from cst_points.formats import npz, pcd, ply, text, vtk
 from cst_points.formats.content import read_bytes, write_bytes
 from cst_points.formats.numbers import Points, single_precision
 
@@ -37,6 +37,8 @@ WRITERS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {
     ".npz": npz.encode,
     ".vtk": vtk.encode,
 }
+EXTENSIONS = (*READERS, ".pcd")
+"""What `read_cloud` reads."""
 
 
 def read_cloud(path: str | Path) -> Float[Tensor, "N 3"]:
@@ -47,12 +49,15 @@ def read_cloud(path: str | Path) -> Float[Tensor, "N 3"]:
     - ``.xyz``: the same without a header; columns after the third (normals, colours, intensities) are ignored.
     - ``.ply``: ASCII or binary of either byte order; only the vertices' ``x y z`` are read.
     - ``.npz``: the array ``points`` or ``xyz``, or the only array; shape ``(N, 3)``.
+    - ``.pcd``: all that open3d reads, where it is installed.
     - ``.vtk``: legacy POLYDATA, ASCII or binary; only ``POINTS`` is read. XML files (``.vtp``) are not read.
 
     Raises:
         DataError: a file that is missing, empty, damaged, of another format, without points or with NaN or infinity.
     """
     path = Path(path)
+    if path.suffix.lower() == ".pcd":
+        return torch.from_numpy(single_precision(path, pcd.read(path)))
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         _refuse_extension(path)
@@ -107,6 +112,6 @@ def _writable(path: Path, points: Tensor, columns: int) -> NDArray[np.float32]:
 
 
 def _refuse_extension(path: Path) -> NoReturn:
-    known = ", ".join(READERS)
+    known = ", ".join(EXTENSIONS)
     hint = "; XML VTK files are not read, save it as legacy .vtk" if path.suffix.lower() == ".vtp" else ""
     raise DataError(f"{path}: the extension must be one of {known}, found '{path.suffix}'; convert the file{hint}")

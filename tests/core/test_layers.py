@@ -26,7 +26,7 @@ FILES = ("cst_core.transforms_io", *(f"{b}.{m}" for b in BACKENDS for m in ("dat
 EDGES = {
     "pykeops": ("cst_points.knn", "cst_points.tps"),
     "nibabel": FILES,
-    "open3d": FILES,
+    "open3d": ("cst_points.formats.pcd",),
     "SimpleITK": FILES,
 }
 # What `cst --help` does not wait for.
