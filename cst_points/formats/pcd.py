@@ -19,7 +19,7 @@ def read(path: Path) -> Points:
     """
     read_bytes(path)
     try:
-        import open3d
+        import open3d  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise DataError(
             f"{path}: PCD files need open3d, which is not installed; pip install 'cst[open3d]', or save it as .ply"
