@@ -25,7 +25,7 @@ def read(path: Path) -> Points:
             f"{path}: PCD files need open3d, which is not installed; pip install 'cst[open3d]', or save it as .ply"
         ) from None
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        cloud = open3d.io.read_point_cloud(str(path), format="pcd", remove_nan_points=False)
+        cloud = open3d.io.read_point_cloud(path, format="pcd", remove_nan_points=False)
     points = np.asarray(cloud.points, dtype=np.float64)
     if not len(points):
         damaged(path, "holds no point that open3d can read")
