@@ -239,10 +239,11 @@ def test_no_pairs(recorder: Recorder):
 
 
 def test_events(recorder: Recorder, pairs: list[Any]):
+    # the loss is read every 20 steps, before every snapshot (25) and at the end
     events: list[Event] = []
     result = self_train(recorder, pairs, TrainConfig(stages=2, iterations=45, batch_size=1), watch=events.append)
     assert [(e.stage, e.done) for e in events if e.kind == "label"] == [(s, i) for s in (1, 2) for i in range(1, 6)]
     assert [(e.stage, e.done, e.total) for e in events if e.kind == "step"] == [
-        (stage, done, 45) for stage in (1, 2) for done in (20, 40, 45)
+        (stage, done, 45) for stage in (1, 2) for done in (20, 25, 40, 45)
     ]
     assert [event.value for event in events if event.kind == "stage"] == result.losses
