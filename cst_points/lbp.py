@@ -39,7 +39,9 @@ def data_cost(
     """
     middle = moving_features.detach().mean(0)
     f, m = fixed_features - middle, moving_features - middle
-    squares = f.square().sum(1).unsqueeze(1) + m.square().sum(1)[partner]
+    # index_select, not indexing: its gradient is summed in a fixed order, so that training repeats to the bit
+    moving_squares = m.square().sum(1).index_select(0, partner.reshape(-1)).reshape(partner.shape)
+    squares = f.square().sum(1).unsqueeze(1) + moving_squares
     block = len(f) if torch.is_grad_enabled() else max(1, 2**23 // (partner.shape[1] * f.shape[1]))
     products = [
         torch.bmm(m.index_select(0, at.reshape(-1)).reshape(*at.shape, -1), rows.unsqueeze(2)).squeeze(2)

@@ -9,6 +9,7 @@ from cst_core.sampling import seeded
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.config import PRESETS, PointsConfig
+from cst_points.phantom import lung_phantom
 
 ORIGIN, HALF_EXTENT = torch.tensor([10.0, -20.0, 5.0]), torch.tensor([130.0, 96.0, 168.0])
 SMALL = PointsConfig(
@@ -209,3 +210,19 @@ def test_presets_are_valid_and_the_papers_is_as_published():
 def test_agreement_without_the_spline_that_uses_it_is_refused():
     with pytest.raises(ValueError, match="forward_backward needs smooth"):
         PointsConfig(forward_backward=True, smooth=False)
+
+
+def test_a_training_step_of_real_size_repeats_bit_for_bit():
+    # small clouds stay below the sizes at which torch adds gradients in parallel
+    pair = lung_phantom(1)[0].pair
+    backend = PointsBackend(PointsConfig(candidates=64, training_rounds=2, neighbours_moving=20))
+    network = backend.new_network(1)
+
+    def gradients() -> list[torch.Tensor]:
+        network.zero_grad()
+        torch.linalg.vector_norm(backend.predict(network, [pair])[0], dim=0).mean().backward()
+        return [parameter.grad.clone() for parameter in network.parameters()]
+
+    first = gradients()
+    for _ in range(3):
+        assert all(torch.equal(one, other) for one, other in zip(first, gradients(), strict=True))
