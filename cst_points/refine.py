@@ -1,7 +1,7 @@
 """Refinement of h's field on keypoints: asymmetry 2 of the method (Sec. 2.2), each step with its switch.
 
-The paper refines images only. What is on by default here is what measurably brought labels closer to the truth
-(`benchmarks/refinement.py`).
+The paper refines images only. On by default are the spline and the second warp; agreement and views are unproven and
+off. `benchmarks/refinement.py` measures each.
 """
 
 from __future__ import annotations
