@@ -1,0 +1,29 @@
+"""Settings of the image backend and its presets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cst_core.config import Settings
+
+
+class ImageConfig(Settings):
+    """Data, g, h, refinement and augmentation for volumes; published values in brackets, all in preset ``paper``."""
+
+    # data
+    intensity: Literal["ct", "mr"] = "ct"
+    """How intensities are mapped: ``ct`` by `window`, ``mr`` by `percentiles` of each scan."""
+    window: tuple[float, float] = (-200.0, 300.0)
+    """HU: divided by the window's width and clamped to it, so to [-0.4, 0.6] (Sec. 3)."""
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    """Of a scan's intensities: mapped to -0.4 and 0.6, clamped."""
+    spacing: float | None = Field(default=None, gt=0)
+    """Working resolution, mm, the same along each axis; None: that of the scans, which must then be one."""
+    shape: tuple[int, int, int] | None = None
+    """Working size, voxels; scans are padded or cropped to it about their centre. None: the largest of every axis."""
+    alignment: Literal["centre", "world"] = "centre"
+    """How scans on different grids come onto one: centre on centre, or where their headers say."""
+    memory_gb: float = Field(default=8.0, gt=0)
+    """Volumes kept in memory; what exceeds it is read from its file again when needed."""
