@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -79,6 +80,14 @@ def cst_process(toy_folder: Path) -> Callable[..., subprocess.Popen[str]]:
         environment = {key: value for key, value in os.environ.items() if key != "CST_DATA"}
         environment |= {"PYTHONPATH": str(toy_folder), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "cst_core.cli", *map(str, arguments)]
-        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # where the tests themselves run in the background of a script, the shell has interrupts ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     return start
