@@ -47,6 +47,8 @@ class TrainConfig(Settings):
     """Draw easy pairs more often (Sec. 2.3.1). Off: every pair once a pass."""
     refine: bool = True
     """Asymmetry 2: labels are h's field after refinement. Off: h's own field is the label."""
+    margin: int = Field(default=0, ge=0)
+    """Sites at every side of the field that are not trained on (published code: 8, images). Clouds have no sides."""
     seed: int = 0
     """Of the networks, the draws and the augmentation; the phantom has its own."""
 

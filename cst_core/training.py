@@ -180,7 +180,7 @@ def train_stage(
         for group in optimizer.param_groups:
             group["lr"] = rate
         predicted = backend.predict(network, [pair for pair, _ in drawn])
-        loss = batch_loss(predicted, [label for _, label in drawn])
+        loss = batch_loss(predicted, [label for _, label in drawn], config.margin)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

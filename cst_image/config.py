@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cst_core.config import Settings
+from cst_core.plugin import Preset
 
 
 class ImageConfig(Settings):
@@ -27,3 +29,98 @@ class ImageConfig(Settings):
     """How scans on different grids come onto one: centre on centre, or where their headers say."""
     memory_gb: float = Field(default=8.0, gt=0)
     """Volumes kept in memory; what exceeds it is read from its file again when needed."""
+
+    # g
+    channels: tuple[int, ...] = (32, 64, 128, 128, 128)
+    """Of each block (Sec. 3)."""
+    strides: tuple[Literal[1, 2], ...] = (2, 1, 2, 1, 2)
+    """Of each block (Sec. 3). The second block's lattice is that of labels and of instance optimisation."""
+    features: int = Field(default=16, ge=1)
+    """Channels of g's output (published code)."""
+    norm: Literal["batch", "instance"] = "batch"
+    """Normalisation in the blocks (published code: batch)."""
+    towers: int = Field(default=1, ge=1)
+    """Networks side by side in the trained g (published: 1)."""
+    first_towers: int = Field(default=4, ge=1)
+    """Networks side by side in the untrained g_0 that makes the first labels (published: 1)."""
+    standardise: bool = True
+    """Bring every channel of every scan to mean 0 and deviation 1 before matching (published: no)."""
+
+    # h
+    reach: int = Field(default=2, ge=1)
+    """Candidates lie within this many lattice voxels along each axis (Sec. 3: 2, so 125)."""
+    cost_scale: float = Field(default=5.0, gt=0)
+    """Of the mean absolute difference over channels (published: 80, as 5 a channel, summed over 16)."""
+    sharpness: float = Field(default=20.0, gt=0)
+    """Of the softmax over candidates (published code)."""
+    coupling: tuple[float, ...] = (0.003, 0.03, 0.3)
+    """c of each coupled step (published code)."""
+
+    # refinement of labels, and of the result at test time
+    consistency: bool = True
+    """Solve from moving to fixed as well, and make the two fields each other's inverse."""
+    consistency_steps: int = Field(default=15, ge=1)
+    """Fixed-point iterations (published code)."""
+    warps: Literal[1, 2] = 2
+    """2: warp the moving scan by the first field, solve again, compose."""
+    adam: bool = True
+    """Instance optimisation of the field on the second block's features."""
+    adam_steps: int = Field(default=50, ge=1)
+    """Sec. 3."""
+    adam_rate: float = Field(default=1.0, gt=0)
+    """Learning rate, lattice voxels (published code)."""
+    instance_channels: int = Field(default=32, ge=1)
+    """Random projections of the second block's channels (paper: 16, published code: 32)."""
+    instance_scale: float = Field(default=1.0, gt=0)
+    """Of those features (published code: 5)."""
+    data_weight: float = Field(default=1.0, gt=0)
+    """Of the mean squared feature difference (published code: 12)."""
+    smoothness: float = Field(default=0.65, ge=0)
+    """Of the summed mean squared forward differences, for labels (published code: 0.65)."""
+    test_smoothness: float = Field(default=0.65, ge=0)
+    """The same at test time (published test script: 6.5)."""
+    field_smoothing: int = Field(default=3, ge=0)
+    """3-box means of the optimised field at every step (published code)."""
+    final_smoothing: int = Field(default=3, ge=0)
+    """3-box means at full resolution in the end (published code)."""
+
+    # augmentation
+    sigma_first: float = Field(default=0.075, ge=0)
+    """A1 = I + 0.075 N on normalised coordinates (Sec. 3)."""
+    sigma_second: float = Field(default=0.05, ge=0)
+    """A2 = (I + 0.05 N') A1 (published code)."""
+
+    @model_validator(mode="after")
+    def _blocks_agree(self) -> "ImageConfig":
+        if len(self.channels) != len(self.strides) or len(self.channels) < 2:
+            raise ValueError(f"channels and strides must be as many, two or more, got {self.channels}, {self.strides}")
+        if self.window[0] >= self.window[1] or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"window and percentiles must rise, got {self.window} and {self.percentiles}")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Of the lattice on which h matches."""
+        return 2 ** sum(s == 2 for s in self.strides)
+
+    @property
+    def label_stride(self) -> int:
+        """Of the lattice of labels and instance optimisation."""
+        return 2 ** sum(s == 2 for s in self.strides[:2])
+
+
+_PAPER: dict[str, Any] = {
+    "first_towers": 1,
+    "standardise": False,
+    "cost_scale": 80.0,
+    "instance_scale": 5.0,
+    "data_weight": 12.0,
+    "test_smoothness": 6.5,
+}
+_PAPER_TRAIN: dict[str, Any] = {"stages": 8, "iterations": 1000, "batch_size": 2, "margin": 8}
+
+PRESETS = MappingProxyType(
+    {
+        "paper": Preset("as published: 8 stages of 1000 iterations; wants a GPU", _PAPER_TRAIN, _PAPER),
+    }
+)

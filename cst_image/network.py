@@ -1,0 +1,75 @@
+"""g: the feature extractor (Sec. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance"]
+SECOND = 2
+"""Blocks up to the features that instance optimisation matches."""
+
+
+class Features(NamedTuple):
+    """What g makes of a batch of volumes."""
+
+    last: Float[Tensor, "B C x y z"]
+    """For the correlation, at the network's stride."""
+    second: Float[Tensor, "B D X Y Z"]
+    """After the second block, for instance optimisation."""
+
+
+class FeatureCNN(nn.Module):
+    """3x3x3 convolutions with normalisation and ReLU, then a 1x1x1 convolution; `towers` of them side by side.
+
+    ``channels`` and ``strides``: one a block (Sec. 3: 32, 64, 128, 128, 128 and 2, 1, 2, 1, 2). ``features``: channels
+    of the output (published code: 16). Towers differ in their random weights and see the same volume; their features
+    are concatenated.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (32, 64, 128, 128, 128),
+        strides: Sequence[int] = (2, 1, 2, 1, 2),
+        features: int = 16,
+        norm: Norm = "batch",
+        towers: int = 1,
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(strides) or len(channels) < SECOND:
+            raise ValueError(f"channels and strides must be as many, two or more, got {channels} and {strides}")
+        self.towers = nn.ModuleList(_Tower(channels, strides, features, norm) for _ in range(towers))
+
+    def forward(self, volumes: Float[Tensor, "B 1 X Y Z"]) -> Features:
+        """Both kinds of features of a batch of volumes of one size."""
+        made = [tower(volumes) for tower in self.towers]
+        return Features(torch.cat([m.last for m in made], dim=1), torch.cat([m.second for m in made], dim=1))
+
+
+class _Tower(nn.Module):
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], features: int, norm: Norm) -> None:
+        super().__init__()
+        blocks, before = [], 1
+        for width, stride in zip(channels, strides, strict=True):
+            blocks.append(
+                nn.Sequential(
+                    nn.Conv3d(before, width, 3, stride, padding=1),
+                    nn.BatchNorm3d(width) if norm == "batch" else nn.InstanceNorm3d(width, affine=True),
+                    nn.ReLU(inplace=True),
+                )
+            )
+            before = width
+        self.blocks = nn.ModuleList(blocks)
+        self.last = nn.Conv3d(before, features, 1)
+
+    def forward(self, volumes: Tensor) -> Features:
+        x, second = volumes, volumes
+        for place, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if place == SECOND:
+                second = x
+        return Features(self.last(x), second)

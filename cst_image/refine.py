@@ -1,0 +1,93 @@
+"""Refinement of h's field (Sec. 2.2, 3): asymmetry 2 of the method, each step with its switch, in the paper's order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cst_core.field import compose, warp
+from cst_image.consistency import make_consistent
+from cst_image.instance import InstanceSettings, instance_optimisation
+from cst_image.lattice import lattice_grid
+from cst_image.pair import ImagePair
+
+if TYPE_CHECKING:
+    from cst_image.backend import ImageBackend, PairFeatures
+
+_PROJECTION_SEED = 2023  # the projection is part of the method, not of a run: labels are a function of weights and data
+
+
+def refine(
+    backend: ImageBackend,
+    network: nn.Module,
+    pair: ImagePair,
+    features: PairFeatures,
+    solved: Float[Tensor, "3 x y z"],
+) -> Float[Tensor, "3 X Y Z"]:
+    """Consistency, second warp, instance optimisation: the refined field on the label lattice, mm."""
+    config = backend.config
+    spacing = lattice_grid(pair.grid, config.label_stride).spacing
+    # 1. forward-backward consistency
+    field = backend.to_label_lattice(pair, _consistent(backend, pair, features, solved))
+    # 2. second warp: moving∘(id + u1) registered by u2 gives u2 then u1
+    if config.warps > 1:
+        moved = _warped(backend, pair, field)
+        (again,) = backend.features(network, [moved])
+        rest = _consistent(backend, moved, again, backend.solve(moved, again.fixed, again.moving))
+        field = compose(backend.to_label_lattice(pair, rest), field, spacing)
+    # 3. Adam
+    return _optimised(backend, pair, features, field) if config.adam else field
+
+
+def _consistent(
+    backend: ImageBackend, pair: ImagePair, features: PairFeatures, forward: Float[Tensor, "3 x y z"]
+) -> Float[Tensor, "3 x y z"]:
+    config = backend.config
+    if not config.consistency:
+        return forward
+    backward = backend.solve(pair.swapped(), features.moving, features.fixed)
+    spacing = lattice_grid(pair.grid, config.stride).spacing
+    return make_consistent(forward, backward, spacing, config.consistency_steps)[0]
+
+
+def _warped(backend: ImageBackend, pair: ImagePair, field: Float[Tensor, "3 X Y Z"]) -> ImagePair:
+    """The pair with the moving scan warped by what was found so far, linearly."""
+    vectors, spacing = backend.on_grid(pair, field), pair.grid.spacing
+    mask = None
+    if pair.moving_mask is not None:
+        mask = warp(pair.moving_mask.to(vectors), vectors, spacing) > 0.5
+    return ImagePair(pair.fixed, warp(pair.moving, vectors, spacing), pair.grid, pair.fixed_mask, mask)
+
+
+def _optimised(
+    backend: ImageBackend, pair: ImagePair, features: PairFeatures, field: Float[Tensor, "3 X Y Z"]
+) -> Float[Tensor, "3 X Y Z"]:
+    config = backend.config
+    stride = config.label_stride
+    masks = (pair.fixed_mask, pair.moving_mask)
+    fixed, moving = (
+        _projected(backend.standardised(second.float(), mask, stride), config.instance_channels)
+        for second, mask in zip((features.fixed_second, features.moving_second), masks, strict=True)
+    )
+    weight = torch.ones_like(field[0])
+    if pair.fixed_mask is not None:
+        weight = pair.fixed_mask[0, ::stride, ::stride, ::stride].to(weight)
+    settings = InstanceSettings(
+        config.adam_steps,
+        config.adam_rate,
+        config.data_weight * config.instance_scale**2,
+        config.smoothness,
+        config.field_smoothing,
+    )
+    voxel = field.new_tensor(lattice_grid(pair.grid, stride).spacing)[:, None, None, None]
+    return voxel * instance_optimisation(fixed, moving, field / voxel, weight, settings)
+
+
+def _projected(features: Float[Tensor, "D X Y Z"], channels: int) -> Float[Tensor, "C X Y Z"]:
+    """Random combinations of the channels that keep squared differences in the mean (a 1x1x1 convolution, Sec. 3)."""
+    generator = torch.Generator().manual_seed(_PROJECTION_SEED)
+    matrix = torch.randn(channels, len(features), generator=generator).to(features) / len(features) ** 0.5
+    return torch.einsum("cd,dxyz->cxyz", matrix, features)
