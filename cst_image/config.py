@@ -27,3 +27,7 @@ class ImageConfig(Settings):
     """How scans on different grids come onto one: centre on centre, or where their headers say."""
     memory_gb: float = Field(default=8.0, gt=0)
     """Volumes kept in memory; what exceeds it is read from its file again when needed."""
+    max_train_pairs: int | None = Field(default=1000, ge=1)
+    """Of more pairs of scans, as many are drawn once and for all. None: all. A stage draws 2000 (Sec. 3: of 190)."""
+    max_test_pairs: int = Field(default=40, ge=1)
+    """The same for test pairs that are made of test scans; pairs that the data set itself lists are all tested."""
