@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cst_core.config import Settings
+
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError("the lower bound must come first, below the upper one")
+    return bounds
+
+
+Bounds = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Voxels = Annotated[int, Field(ge=2)]
 
 
 class ImageConfig(Settings):
@@ -15,13 +26,13 @@ class ImageConfig(Settings):
     # data
     intensity: Literal["ct", "mr"] = "ct"
     """How intensities are mapped: ``ct`` by `window`, ``mr`` by `percentiles` of each scan."""
-    window: tuple[float, float] = (-200.0, 300.0)
+    window: Bounds = (-200.0, 300.0)
     """HU: divided by the window's width and clamped to it, so to [-0.4, 0.6] (Sec. 3)."""
-    percentiles: tuple[float, float] = (1.0, 99.0)
+    percentiles: Annotated[tuple[Percent, Percent], AfterValidator(_ascending)] = (1.0, 99.0)
     """Of a scan's intensities: mapped to -0.4 and 0.6, clamped."""
     spacing: float | None = Field(default=None, gt=0)
     """Working resolution, mm, the same along each axis; None: that of the scans, which must then be one."""
-    shape: tuple[int, int, int] | None = None
+    shape: tuple[Voxels, Voxels, Voxels] | None = None
     """Working size, voxels; scans are padded or cropped to it about their centre. None: the largest of every axis."""
     alignment: Literal["centre", "world"] = "centre"
     """How scans on different grids come onto one: centre on centre, or where their headers say."""

@@ -51,9 +51,8 @@ def read_dataset(source: str | Path, fold: int | None, config: ImageConfig, devi
     files = FileSource(folder, [id for id, scan in folder.scans.items() if id in paired or not scan.held_out])
     if config.alignment == "world":
         _check_placed(files.headers)
-    targets = working_grids(files.grids, config)
-    if config.alignment == "world":
         check_overlap([*train, *test], files.grids)
+    targets = working_grids(files.grids, config)
     store = Store(files, targets, config, device, folder.description.label_names if folder.description else None)
     unused = _unused(len(folder.scans) - len(files.grids))
     told = [*notes, *unused, *_turned(files.headers), *_moved(files.grids, targets, config)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from jaxtyping import Bool, Float, Integer
@@ -54,7 +54,8 @@ class FileSource:
         DataError: as `cst_image.scan.inspect` and `cst_image.scan.check_grid`.
     """
 
-    def __init__(self, folder: Folder, ids: list[str]) -> None:
+    def __init__(self, folder: Folder, ids: Sequence[str]) -> None:
+        self._description = folder.description.path if folder.description else None
         self._files = {id: folder.scans[id] for id in ids}
         self.headers: dict[str, Header] = {id: inspect(files.image) for id, files in self._files.items()}
         for id, files in self._files.items():
@@ -84,8 +85,8 @@ class FileSource:
         return read_labels(path, self.headers[id])
 
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, over ids and the bytes of all files."""
-        digest = hashlib.sha256()
+        """SHA-256, in hexadecimal, over ids and the bytes of all files and of the folder's description."""
+        digest = hashlib.sha256(self._description.read_bytes() if self._description else b"")
         for id, files in self._files.items():
             for role, path in (("image", files.image), ("labels", files.labels), ("mask", files.mask)):
                 digest.update(f"{id}\0{role}\0{path.stat().st_size if path else None}\0".encode())
@@ -111,7 +112,7 @@ class Subject(Protocol):
 class ArraySource:
     """Scans that are in memory already, all with label maps."""
 
-    def __init__(self, subjects: list[Subject]) -> None:
+    def __init__(self, subjects: Sequence[Subject]) -> None:
         self._subjects = {subject.id: subject for subject in subjects}
 
     @property

@@ -65,7 +65,7 @@ def split_pairs(folder: Folder, fold: int | None, config: ImageConfig) -> Split:
         test_ids, test = [], listed
         notes.append(f"none of the paper's test scans of {PAPER} is here; {AMONG_NOTE}")
     elif listed:
-        test_ids, test = sorted({id for pair in listed for id in pair}), listed
+        test_ids, test = _mentioned(folder), listed
     elif test_ids := [id for id, files in folder.scans.items() if files.held_out and files.labels]:
         test = _at_most(list(combinations(test_ids, 2)), config.max_test_pairs)
     else:
@@ -105,9 +105,14 @@ def _listed(folder: Folder) -> tuple[list[Ids], list[str]]:
     pairs = _known(folder, folder.description.test_pairs)
     missing = len(folder.description.test_pairs) - len(pairs)
     path = folder.description.path.name
-    return pairs, [
-        f"{missing} of the test pairs in {path} are left out: not all their scans are here"
-    ] if missing else []
+    note = f"{missing} of the test pairs in {path} are left out: not all their scans are here"
+    return pairs, [note] if missing else []
+
+
+def _mentioned(folder: Folder) -> list[str]:
+    """The scans of all listed test pairs, of those as well whose other scan is missing."""
+    names = [name for pair in folder.description.test_pairs for name in pair] if folder.description else []
+    return [id for id in map(folder.id_of, dict.fromkeys(names)) if id is not None]
 
 
 def _known(folder: Folder, names: Iterable[tuple[str, str]]) -> list[Ids]:

@@ -16,6 +16,8 @@ from cst_image.config import ImageConfig
 
 LEAST_OVERLAP = 0.25
 """Of the smaller of two fields of view, for a pair that is aligned by its headers."""
+MOST_EMPTY = 8
+"""How many times larger than the largest scan a grid over all scans may be."""
 _SAME = 1e-3  # relative, between spacings that count as equal: what headers in single precision differ by
 _SLACK = 0.01  # voxels, by which a face may miss a voxel's border
 
@@ -32,11 +34,13 @@ def working_grids(scans: Mapping[str, Grid], config: ImageConfig) -> dict[str, G
     """For every scan the grid that it is brought to; all have one shape and one spacing.
 
     ``centre``: the middle of the field of view becomes that of the working grid, to a voxel: where the spacing is kept,
-    so is every value. The grid of a scan then lies in that scan's own world. ``world``: one grid for all, along the
-    first scan's axes and, where the spacing is kept, on its voxels; without ``config.shape`` it covers all scans.
+    so is every value. The grid of a scan lies in that scan's own world, along its own axes: how these are turned
+    against those of another scan does not count. ``world``: one grid for all, along the first scan's axes and, where
+    the spacing is kept, on its voxels; without ``config.shape`` it covers all scans.
 
     Raises:
-        DataError: scans of different spacings and no ``config.spacing``, or a scan that the grid does not meet.
+        DataError: scans of different spacings and no ``config.spacing``, a scan that the grid does not meet, or scans
+            so far apart that a grid over all would be mostly empty.
     """
     if config.alignment == "world":
         return _world_grids(scans, config)
@@ -133,6 +137,7 @@ def _world_grids(scans: Mapping[str, Grid], config: ImageConfig) -> dict[str, Gr
     if config.shape is None:
         start = torch.floor(low + 0.5 + _SLACK)
         shape = (torch.ceil(high - 0.5 - _SLACK) - start + 1).int().tolist()
+        _check_filled(scans, Size((shape[0], shape[1], shape[2]), spacing))
     else:
         shape = list(config.shape)
         start = torch.floor(0.5 * (low + high) - 0.5 * (torch.tensor(shape) - 1))
@@ -147,6 +152,15 @@ def _world_grids(scans: Mapping[str, Grid], config: ImageConfig) -> dict[str, Gr
                 "pass --set alignment=centre, or a larger --set shape="
             )
     return dict.fromkeys(scans, grid)
+
+
+def _check_filled(scans: Mapping[str, Grid], size: Size) -> None:
+    largest = max(math.prod(_covering(grid, size.spacing)) for grid in scans.values())
+    if math.prod(size.shape) > MOST_EMPTY * largest:
+        raise DataError(
+            f"alignment: a grid over all {len(scans)} scans where their headers say needs {size.shape} voxels, "
+            f"more than {MOST_EMPTY} times those of the largest scan; pass --set alignment=centre, or --set shape="
+        )
 
 
 def _box(grid: Grid, lattice: Float[Tensor, "4 4"]) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:

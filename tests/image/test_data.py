@@ -195,7 +195,9 @@ def test_the_fingerprint_changes_with_a_byte(folder):
     labels.unlink()
     without = read(folder).fingerprint
     (folder / "imagesTr" / "d.nii.gz").rename(folder / "imagesTr" / "e.nii.gz")
-    assert len({before, after, without, read(folder).fingerprint}) == 4
+    renamed = read(folder).fingerprint
+    (folder / "dataset.json").write_text("{}")
+    assert len({before, after, without, renamed, read(folder).fingerprint}) == 5
 
 
 def test_grid_and_fingerprint_do_not_depend_on_the_fold(tmp_path):

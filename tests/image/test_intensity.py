@@ -16,7 +16,7 @@ def test_ct_is_hu_over_500_clamped():
 
 def test_another_window():
     hu = torch.tensor([-500.0, 0, 1500]).reshape(3, 1, 1)
-    config = ImageConfig(window=(-100, 900))
+    config = ImageConfig(window=(-100.0, 900.0))
     assert torch.allclose(map_intensities(hu, config).flatten(), torch.tensor([-0.1, 0, 0.9]))
     assert lowest(config) == pytest.approx(-0.1)
     assert lowest(CT) == pytest.approx(-0.4)

@@ -78,6 +78,9 @@ def test_in_the_world_one_grid_covers_all_on_the_first_scan_s_voxels():
 def test_a_scan_that_the_grid_does_not_meet():
     scans = {"a": grid((10, 10, 10)), "b": grid((10, 10, 10), origin=(40, 0, 0))}
     assert working_grids(scans, WORLD)["a"].shape == (50, 10, 10)
+    far = {**scans, "c": grid((10, 10, 10), origin=(0, 20, 300))}
+    with pytest.raises(DataError, match=r"all 3 scans.*\(50, 30, 310\).*alignment=centre"):
+        working_grids(far, WORLD)
     with pytest.raises(DataError, match=r"^a: .*alignment=centre"):
         working_grids(scans, ImageConfig(alignment="world", shape=(20, 10, 10)))
 
