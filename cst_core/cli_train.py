@@ -23,6 +23,7 @@ from cst_core.config import Resolved, differences, to_toml
 from cst_core.environment import choose_device, version
 from cst_core.errors import ConfigError, CstError
 from cst_core.evaluation import evaluate, has_truth, number, stage_table, summary
+from cst_core.lazy import pairs_of, select
 from cst_core.manifest import MANIFEST, Origin
 from cst_core.plugin import BackendPlugin, Dataset, EvalCase
 from cst_core.progress import LiveProgress, Pace, PlainProgress, Progress, clock_time
@@ -117,7 +118,7 @@ def _train(
     run: Run, plugin: BackendPlugin[Any], config: Resolved, dataset: Dataset[Any], device: str, console: Console
 ) -> None:
     say = _sayer(console)
-    scored = [case for case in dataset.test if has_truth(case)]
+    scored = select(dataset.test, has_truth)
     say(f"  {len(dataset.train)} pairs to train on, {len(dataset.test)} to test on ({len(scored)} with truth)")
     for note in dataset.notes:
         say(f"  {note}")
@@ -131,7 +132,7 @@ def _train(
         try:
             result = self_train(
                 backend,
-                [case.pair for case in dataset.train],
+                pairs_of(dataset.train),
                 config.train,
                 first=plugin.untrained(backend, config.train.seed),
                 after_stage=report.after_stage,
@@ -142,7 +143,7 @@ def _train(
             )
         except NotFiniteError as error:
             raise CstError(str(error)) from error
-    picture = _picture(run, plugin, backend, result.network, [*dataset.test, *dataset.train][0])
+    picture = _picture(run, plugin, backend, result.network, (dataset.test or dataset.train)[0])
     if evaluations := run.evaluations():
         console.print(stage_table(evaluations))
     say(f"Weights: {run.folder / f'stage-{config.train.stages:02d}.safetensors'}")

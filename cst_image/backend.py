@@ -79,6 +79,10 @@ class ImageBackend:
         )
         return moved, augment_label_image(label, fixed, moving, lattice_grid(pair.grid, config.label_stride))
 
+    def displacement(self, network: nn.Module, pair: ImagePair) -> DisplacementField:
+        """The refined field at every voxel of the pair's grid: what a user of the registration wants."""
+        return self.dense(pair, self.register(network, pair).refined)
+
     @torch.no_grad()
     def dense(self, pair: ImagePair, refined: Float[Tensor, "3 X Y Z"]) -> DisplacementField:
         """A field of the label lattice at every voxel of the pair's grid, smoothed once more (published code)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Integer
@@ -17,3 +18,5 @@ class ImageCase(EvalCase[ImagePair]):
 
     fixed_labels: Integer[Tensor, "X Y Z"] | None = None
     moving_labels: Integer[Tensor, "X Y Z"] | None = None
+    label_names: Mapping[int, str] | None = None
+    """By value, where the data set names them; None without label maps."""

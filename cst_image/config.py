@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cst_core.config import Settings
 from cst_core.plugin import Preset
+
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError("the lower bound must come first, below the upper one")
+    return bounds
+
+
+Bounds = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Voxels = Annotated[int, Field(ge=2)]
 
 
 class ImageConfig(Settings):
@@ -17,18 +28,22 @@ class ImageConfig(Settings):
     # data
     intensity: Literal["ct", "mr"] = "ct"
     """How intensities are mapped: ``ct`` by `window`, ``mr`` by `percentiles` of each scan."""
-    window: tuple[float, float] = (-200.0, 300.0)
+    window: Bounds = (-200.0, 300.0)
     """HU: divided by the window's width and clamped to it, so to [-0.4, 0.6] (Sec. 3)."""
-    percentiles: tuple[float, float] = (1.0, 99.0)
+    percentiles: Annotated[tuple[Percent, Percent], AfterValidator(_ascending)] = (1.0, 99.0)
     """Of a scan's intensities: mapped to -0.4 and 0.6, clamped."""
     spacing: float | None = Field(default=None, gt=0)
     """Working resolution, mm, the same along each axis; None: that of the scans, which must then be one."""
-    shape: tuple[int, int, int] | None = None
+    shape: tuple[Voxels, Voxels, Voxels] | None = None
     """Working size, voxels; scans are padded or cropped to it about their centre. None: the largest of every axis."""
     alignment: Literal["centre", "world"] = "centre"
     """How scans on different grids come onto one: centre on centre, or where their headers say."""
     memory_gb: float = Field(default=8.0, gt=0)
     """Volumes kept in memory; what exceeds it is read from its file again when needed."""
+    max_train_pairs: int | None = Field(default=1000, ge=1)
+    """Of more pairs of scans, as many are drawn once and for all. None: all. A stage draws 2000 (Sec. 3: of 190)."""
+    max_test_pairs: int = Field(default=40, ge=1)
+    """The same for test pairs that are made of test scans; pairs that the data set itself lists are all tested."""
 
     # g
     channels: tuple[int, ...] = (32, 64, 128, 128, 128)
@@ -94,8 +109,6 @@ class ImageConfig(Settings):
     def _blocks_agree(self) -> "ImageConfig":
         if len(self.channels) != len(self.strides) or len(self.channels) < 2:
             raise ValueError(f"channels and strides must be as many, two or more, got {self.channels}, {self.strides}")
-        if self.window[0] >= self.window[1] or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
-            raise ValueError(f"window and percentiles must rise, got {self.window} and {self.percentiles}")
         return self
 
     @property
@@ -119,8 +132,21 @@ _PAPER: dict[str, Any] = {
 }
 _PAPER_TRAIN: dict[str, Any] = {"stages": 8, "iterations": 1000, "batch_size": 2, "margin": 8}
 
+_SMALL: dict[str, Any] = {
+    "intensity": "mr",
+    "channels": (16, 32, 64, 64),
+    "strides": (1, 1, 2, 1),
+    "reach": 3,
+    "cost_scale": 2.0,
+    "first_towers": 1,
+    "final_smoothing": 1,
+    "max_train_pairs": 60,
+}
+_SMALL_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 100, "batch_size": 2, "margin": 2}
+
 PRESETS = MappingProxyType(
     {
+        "small": Preset("small anatomy in MR: matches at stride 2, labels at full resolution", _SMALL_TRAIN, _SMALL),
         "paper": Preset("as published: 8 stages of 1000 iterations; wants a GPU", _PAPER_TRAIN, _PAPER),
     }
 )
