@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ class Lattice:
     coefficients: Float[np.ndarray, "C I J K"]
     pitch: float
     """mm between neighbouring coefficients: the field's grain."""
+
+    def scaled(self, deviations: Sequence[float]) -> Lattice:
+        """Each channel times its own factor."""
+        factors = np.array(deviations, np.float32)[:, None, None, None]
+        return Lattice(factors * self.coefficients, self.pitch)
 
     def on(self, axes: Axes) -> Float[np.ndarray, "C X Y Z"]:
         """The field at all combinations of positions along each axis (world mm), float32.

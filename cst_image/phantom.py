@@ -29,13 +29,16 @@ from cst_image.torso_painting import Textures, paint_torso, surfaces
 
 FIELD_OF_VIEW = (384.0, 320.0, 512.0)  # mm; that of the real scans, 192 x 160 x 256 voxels of 2 mm
 COARSEST = 16.0  # mm; on larger voxels the smallest organs could not be seen
-SHIFT = (2.0, 2.5, 4.0)  # mm, standard deviation of the pose that an affine alignment leaves
+# What an affine alignment leaves of the pose, with the bends below set so that organs overlap as in real scans.
+SHIFT = (2.0, 2.5, 4.0)  # mm, standard deviation
 TURN = 1.6  # degrees, about each axis
 SIZE = 0.03  # standard deviation of the logarithm of each axis's scale
-# Smooth differences of the whole body: grain in mm and standard deviation in mm. Their strain stays below 1.
+# Smooth differences of the whole body: grain, mm, and standard deviation along each axis, mm. None folds it.
 BENDS = ((110.0, (2.0, 3.0, 4.5)), (55.0, (1.8, 1.8, 1.8)))
+LOWEST = np.float32(-1024)  # HU that a scanner writes
 NO_GALLBLADDER = 0.12  # removed in about one patient in eight
 GRAINS = (30.0, 20.0, 12.0, 6.0)  # mm, of the tissue textures
+WOBBLE_GRAIN = 28.0  # mm: some bumps on a kidney, more on the liver
 NOISE = (8.0, 16.0)  # HU, standard deviation of the scanner's noise at 4 mm
 
 
@@ -82,8 +85,13 @@ class Patient:
         return canonical
 
 
+def patient_generator(seed: int, index: int) -> Generator:
+    """The generator that `abdomen_subject` draws its patient with; a fresh one recovers the truth."""
+    return np.random.default_rng([seed, index])
+
+
 def draw_patient(generator: Generator) -> Patient:
-    """Draw a patient and the scan's circumstances."""
+    """Draw a patient and the scan's circumstances; no voxel is involved yet."""
     build = draw_build(generator)
     rotation = Rotation.from_euler("xyz", generator.normal(0, TURN, 3), degrees=True).as_matrix()
     # after alignment all are about as wide outside, so that a stout patient's inside is the smaller
@@ -97,12 +105,10 @@ def draw_patient(generator: Generator) -> Patient:
         pose=rotation / scale[:, None],
         shift=generator.normal(0, SHIFT),
         bends=tuple(
-            Lattice(np.array(amount, np.float32)[:, None, None, None] * bend.coefficients, bend.pitch)
-            for grain, amount in BENDS
-            for bend in [draw_lattice(generator, FIELD_OF_VIEW, grain, channels=3)]
+            draw_lattice(generator, FIELD_OF_VIEW, grain, channels=3).scaled(amount) for grain, amount in BENDS
         ),
         organs=organs,
-        wobbles={label: draw_lattice(generator, FIELD_OF_VIEW, 28.0) for label in CANONICAL},
+        wobbles={label: draw_lattice(generator, FIELD_OF_VIEW, WOBBLE_GRAIN) for label in CANONICAL},
         bowel=draw_bowel(generator),
         contrast=draw_contrast(generator),
         textures=tuple(draw_lattice(generator, FIELD_OF_VIEW, grain) for grain in GRAINS),
@@ -121,8 +127,7 @@ def abdomen_subject(index: int, spacing: float = 4.0, seed: int = 0) -> Subject:
         raise ValueError(f"seed must be 0 or more, got {seed}")
     if not (math.isfinite(spacing) and 0 < spacing <= COARSEST):
         raise ValueError(f"spacing must be more than 0 and at most {COARSEST:g} mm, got {spacing}")
-    anatomy, scanner = (np.random.default_rng([seed, index, part]) for part in range(2))
-    patient = draw_patient(anatomy)
+    patient = draw_patient(patient_generator(seed, index))
     grid = field_of_view(spacing)
     x, y, z = ((np.arange(n) - 0.5 * (n - 1)) * spacing for n in grid.shape)
     axes = (x, y, z)
@@ -131,7 +136,8 @@ def abdomen_subject(index: int, spacing: float = 4.0, seed: int = 0) -> Subject:
     layers = surfaces(canvas, patient.build)
     paint_torso(canvas, layers, patient.build, patient.bowel, patient.contrast, textures)
     paint_organs(canvas, layers, patient.organs, patient.wobbles, patient.contrast, textures)
-    add_noise(canvas, patient.noise, scanner)
+    # a stream of its own: the patient does not depend on the number of voxels
+    add_noise(canvas, patient.noise, np.random.default_rng([seed, index, 1]))
     return Subject(f"phantom_{index + 1:02d}", torch.from_numpy(canvas.volume), torch.from_numpy(canvas.labels), grid)
 
 
@@ -147,7 +153,7 @@ def add_noise(canvas: Canvas, deviation: float, generator: Generator) -> None:
     """Add the scanner's noise, of ``deviation`` HU at 4 mm; larger voxels average more of it away."""
     level = deviation * (4 / canvas.spacing) ** 0.5
     noise = generator.standard_normal(canvas.volume.shape, dtype=np.float32)
-    canvas.volume += np.float32(level) * noise
+    np.maximum(canvas.volume + np.float32(level) * noise, LOWEST, out=canvas.volume)
 
 
 def abdomen_phantom(n_subjects: int = 12, spacing: float = 4.0, seed: int = 0) -> list[Subject]:
