@@ -34,8 +34,8 @@ class Canvas:
     @property
     def everywhere(self) -> Box:
         """The box of all voxels."""
-        x, y, z = self.volume.shape
-        return slice(0, x), slice(0, y), slice(0, z)
+        x, y, z = (slice(0, len(at)) for at in self.axes)
+        return x, y, z
 
     def box(self, bounds: Bounds) -> Box | None:
         """Voxels among which all with a canonical position inside ``bounds`` are; None if there are none."""

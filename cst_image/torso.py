@@ -23,8 +23,10 @@ MIDDLE = (-22, -20, -12, -2, 3, 6, 2, -4)
 BOXINESS = 0.5  # share of the norm of degree four: a trunk is fuller than an ellipse
 WALL_HEIGHTS, WALL = (-256, -160, -110, 256), (62, 34, 12, 12)  # mm, thickness of the wall at heights z: hips below
 SPINE = ((-60, -48), (-30, -37), (40, -34), (110, -38), (180, -46), (262, -52))  # z, y of the vertebral bodies' middle
+SECOND_LUMBAR = 73.0  # z, mm, of that vertebra's middle
 VERTEBRA = 35.0  # mm from one vertebra to the next
 DISC = 8.0  # mm, height of a disc
+LEVEL = 12.0  # mm, standard deviation of `Build.level`: organs are found up to a vertebra higher or lower
 RIB_STEP = 27.0  # mm from rib to rib, along the spine
 RIB_DROP = 190.0  # mm by which a rib is lower in front than at the spine
 
@@ -36,6 +38,8 @@ class Build(NamedTuple):
     """mm under the skin."""
     crowding: float
     """Deviations of a random field above which the belly's fat gives way to tissue that corresponds to nothing."""
+    level: float
+    """mm by which vertebrae and ribs lie higher beside the organs than usual."""
     domes: tuple[float, float]
     """z of the diaphragm's right and left dome."""
 
@@ -47,7 +51,8 @@ def draw_build(generator: Generator) -> Build:
     return Build(
         fat=fat,
         # the lean have little fat inside, too
-        crowding=generator.normal(0.25 + 0.035 * (fat - 15), 0.25),
+        crowding=generator.normal(0.15 + 0.035 * (fat - 15), 0.25),
+        level=generator.normal(0, LEVEL),
         domes=(214 + breath + generator.normal(0, 3), 203 + breath + generator.normal(0, 4)),
     )
 
@@ -88,10 +93,11 @@ def spine_offset(points: Points) -> tuple[Float[np.ndarray, "*voxels"], Float[np
     return points[0], points[1] - _at(heights, middle, points[2])
 
 
-def vertebra_depth(points: Points) -> Depth:
+def vertebra_depth(points: Points, build: Build) -> Depth:
     """Bodies, arches and processes, without the discs; mm."""
     x, y = spine_offset(points)
-    level = np.mod(points[2] - 73 + VERTEBRA / 2, np.float32(VERTEBRA)) - np.float32(VERTEBRA / 2)
+    above = points[2] - np.float32(SECOND_LUMBAR + build.level - VERTEBRA / 2)
+    level = np.mod(above, np.float32(VERTEBRA)) - np.float32(VERTEBRA / 2)
     body = np.float32(18) * (1 - np.sqrt((x / 23) ** 2 + (y / 16) ** 2))
     body = np.minimum(body, np.float32((VERTEBRA - DISC) / 2) - np.abs(level))
     ring = np.sqrt(x**2 + (y + 25) ** 2)
@@ -113,11 +119,11 @@ def canal_depth(points: Points) -> Depth:
     return np.float32(8) - np.sqrt(x**2 + (y + 25) ** 2)
 
 
-def rib_depth(points: Points, wall: Depth) -> Depth:
+def rib_depth(points: Points, wall: Depth, build: Build) -> Depth:
     """mm inside the nearest rib: each runs in the wall, down from the spine and round to the front."""
     x, y, z = points
     round_the_trunk = np.arctan2(np.abs(x), -y) / np.float32(np.pi)
-    slope = z + np.float32(RIB_DROP) * round_the_trunk
+    slope = z - np.float32(build.level) + np.float32(RIB_DROP) * round_the_trunk
     level = np.mod(slope, np.float32(RIB_STEP)) - np.float32(RIB_STEP / 2)
     rib = np.float32(4.5) - np.sqrt((wall - np.float32(6)) ** 2 + (np.float32(0.75) * level) ** 2)
     # the costal arch: at the flanks the ribs reach down to the kidneys, in front up to the breastbone

@@ -76,11 +76,11 @@ def paint_torso(
     paint(torso.HEART, "heart")
     paint(torso.BACK_MUSCLES, "muscle")
     paint(torso.HIP_MUSCLES, "muscle")
-    canvas.paint(canvas.everywhere, torso.rib_depth(canvas.canonical, layers.wall), hu["spongy bone"] + 120.0)
+    canvas.paint(canvas.everywhere, torso.rib_depth(canvas.canonical, layers.wall, build), hu["spongy bone"] + 120.0)
     paint(torso.HIP_BONES, "bone")
     paint(torso.HIP_JOINTS, "muscle")
     paint(torso.FEMORA, "bone")
-    paint_spine(canvas, contrast, textures)
+    paint_spine(canvas, build, contrast, textures)
     paint_bowel(canvas, bowel, contrast, textures)
     paint(torso.PELVIC_FLOOR, "muscle")
     paint(torso.BLADDER, "gut wall")
@@ -122,7 +122,7 @@ def paint_trunk(
     canvas.paint(everywhere, np.minimum(np.minimum(middle, lung + 4), at[2] - 120), fat)
 
 
-def paint_spine(canvas: Canvas, contrast: Contrast, textures: Textures) -> None:
+def paint_spine(canvas: Canvas, build: Build, contrast: Contrast, textures: Textures) -> None:
     """Paint vertebrae, discs and the spinal canal down to the sacrum."""
     box = canvas.box(Bounds(np.array([-45.0, -110.0, SACRUM]), np.array([45.0, -10.0, 300.0])))
     if box is None:
@@ -130,7 +130,7 @@ def paint_spine(canvas: Canvas, contrast: Contrast, textures: Textures) -> None:
     hu, at = contrast.hu, canvas.canonical[:, *box]
     end = at[2] - np.float32(SACRUM)
     canvas.paint(box, np.minimum(torso.disc_depth(at), end), hu["disc"])
-    vertebra = np.minimum(torso.vertebra_depth(at), end)
+    vertebra = np.minimum(torso.vertebra_depth(at, build), end)
     canvas.paint(box, vertebra, bone(vertebra, hu) + 25 * textures.fine[box])
     canvas.paint(box, np.minimum(torso.canal_depth(at), end), hu["nerve"])
 

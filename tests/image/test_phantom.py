@@ -235,7 +235,7 @@ def test_the_body_does_not_fold() -> None:
     x, y, z = (np.arange(-0.5 * length, 0.5 * length, 12.0) for length in FIELD_OF_VIEW)
     for index in range(10):
         canonical = draw_patient(patient_generator(SEED, index)).canonical((x, y, z))
-        jacobian = np.stack(np.gradient(canonical.astype(float), 12.0, axis=(1, 2, 3)), axis=-1)
+        jacobian = np.stack([np.gradient(canonical.astype(float), 12.0, axis=axis) for axis in (1, 2, 3)], axis=-1)
         assert np.linalg.det(np.moveaxis(jacobian, 0, -2)).min() > 0.2
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
-from cst_image.shapes import SEGMENT, Cone, Ellipsoid, Placement, ellipsoid, mirrored, tube
+from cst_image.shapes import SEGMENT, Cone, Ellipsoid, Placement, Tube, ellipsoid, mirrored, tube
 
 GENERATOR = np.random.default_rng(0)
 POINTS = GENERATOR.uniform(-60, 60, (3, 4000)).astype(np.float32)
@@ -65,5 +65,8 @@ def test_a_placed_solid_holds_the_placed_points() -> None:
 def test_a_mirrored_solid_holds_the_mirrored_points() -> None:
     flipped = POINTS * np.array([[-1], [1], [1]], np.float32)
     solid = ellipsoid((9, -3, 10), (10, 20, 30), (20, 30, 40))
-    assert_allclose(mirrored(solid).depth(flipped), solid.depth(POINTS), atol=1e-3)
-    assert_allclose(mirrored(tube((1, 2, 3, 4), (5, 6, 7, 8))).knots[:, 0], [-1, -5])
+    ball, pipe = mirrored(solid), mirrored(tube((1, 2, 3, 4), (5, 6, 7, 8)))
+    assert isinstance(ball, Ellipsoid)
+    assert isinstance(pipe, Tube)
+    assert_allclose(ball.depth(flipped), solid.depth(POINTS), atol=1e-3)
+    assert_allclose(pipe.knots[:, 0], [-1, -5])

@@ -21,7 +21,7 @@ from cst_image.torso import (
     wall_depth,
 )
 
-BUILD = Build(fat=15.0, crowding=0.0, domes=(214.0, 203.0))
+BUILD = Build(fat=15.0, crowding=0.0, level=0.0, domes=(214.0, 203.0))
 
 
 def at(*points: tuple[float, float, float]) -> np.ndarray:
@@ -54,24 +54,30 @@ def test_vertebrae_and_discs_alternate() -> None:
     column = np.stack([np.zeros_like(z), np.full_like(z, -38), z]).astype(np.float32)
     _, offset = spine_offset(column)
     column[1] -= offset
-    bony = vertebra_depth(column) > 0
+    bony = vertebra_depth(column, BUILD) > 0
     assert np.all(disc_depth(column) > 0)
     assert bony.mean() == pytest.approx(1 - DISC / VERTEBRA, abs=0.05)
+
+
+def test_the_spine_is_as_high_as_the_build_says() -> None:
+    column = at(*[(0.0, -38.0, float(z)) for z in range(200)])
+    higher = at(*[(0.0, -38.0, float(z)) for z in range(7, 207)])
+    assert np.allclose(vertebra_depth(column, BUILD), vertebra_depth(higher, BUILD._replace(level=7.0)), atol=1.0)
 
 
 def test_the_canal_lies_behind_the_bodies_and_in_the_arch() -> None:
     behind = at((0, -60, 73))
     assert canal_depth(behind)[0] > 0
-    assert vertebra_depth(behind)[0] < 0
+    assert vertebra_depth(behind, BUILD)[0] < 0
     beside = at((12, -60, 73))
-    assert canal_depth(beside)[0] < 0 < vertebra_depth(beside)[0]
+    assert canal_depth(beside)[0] < 0 < vertebra_depth(beside, BUILD)[0]
 
 
 def test_ribs_lie_in_the_wall_of_the_chest() -> None:
     axes = np.arange(-160, 160, 4.0), np.arange(-130, 130, 4.0), np.arange(-200, 250, 4.0)
     points = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     wall = wall_depth(points)
-    rib = rib_depth(points, wall) > 0
+    rib = rib_depth(points, wall, BUILD) > 0
     assert wall[rib].min() > 0
     assert cavity_depth(points, wall)[rib].max() < 0
     assert points[2][rib].min() > 55
