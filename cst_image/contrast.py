@@ -24,7 +24,7 @@ ENHANCEMENT = {
     "muscle": (52, 56, 62, 62),
     "heart": (42, 200, 140, 110),
 }
-PHASE = (1.7, 1.1)  # mean and standard deviation of the phase that is drawn, where 2 is portal venous
+PHASE = (1.8, 1.1)  # mean and standard deviation of the phase that is drawn, where 2 is portal venous
 SPREAD = 0.12  # relative standard deviation of an organ's own enhancement
 FATTY_LIVER = 14.0  # HU, standard deviation of the liver's native density between patients
 CONSTANT = {
