@@ -64,13 +64,14 @@ class Ellipsoid:
     def depth(self, points: Points) -> Depth:
         """First-order distance: exact at the surface and along the axes."""
         offset = [points[axis] - np.float32(self.centre[axis]) for axis in range(3)]
-        once, twice = np.float32(0), np.float32(0)
+        # not quite 0, so that the centre is as deep as what surrounds it
+        once, twice = np.float32(1e-8), np.float32(1e-12)
         for axis, semi in zip(self.axes.astype(np.float32), self.semi_axes.astype(np.float32), strict=True):
             along = (axis[0] * offset[0] + axis[1] * offset[1] + axis[2] * offset[2]) / semi
             once = once + along**2
             twice = twice + (along / semi) ** 2
         radius = np.sqrt(once)
-        return np.minimum(radius * (1 - radius) / np.sqrt(twice + np.float32(1e-12)), self.semi_axes.min())
+        return np.minimum(radius * (1 - radius) / np.sqrt(twice), np.float32(self.semi_axes.min()))
 
     def placed(self, placement: Placement) -> Ellipsoid:
         return Ellipsoid(

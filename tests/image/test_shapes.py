@@ -17,6 +17,7 @@ def test_the_depth_of_a_ball_is_exact() -> None:
     ball = ellipsoid((5, -3, 10), (20, 20, 20))
     expected = 20 - np.linalg.norm(POINTS.T - [5, -3, 10], axis=1)
     assert_allclose(ball.depth(POINTS), expected, atol=1e-3)
+    assert_allclose(ball.depth(np.array([[5], [-3], [10]], np.float32)), 20)
 
 
 def test_an_ellipsoid_is_where_its_equation_says() -> None:
