@@ -90,4 +90,6 @@ def _projected(features: Float[Tensor, "D X Y Z"], channels: int) -> Float[Tenso
     """Random combinations of the channels that keep squared differences in the mean (a 1x1x1 convolution, Sec. 3)."""
     generator = torch.Generator().manual_seed(_PROJECTION_SEED)
     matrix = torch.randn(channels, len(features), generator=generator).to(features) / len(features) ** 0.5
-    return torch.einsum("cd,dxyz->cxyz", matrix, features)
+    # channels last in memory, as instance optimisation reads them
+    last = (features.flatten(1).T @ matrix.T).reshape(*features.shape[1:], channels)
+    return last.permute(3, 0, 1, 2)
