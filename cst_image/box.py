@@ -22,7 +22,7 @@ def compiled_box_means(field: Tensor, times: int) -> Tensor:
 
 
 def compiled_box_means_adjoint(gradient: Tensor, times: int) -> Tensor:
-    """The transposed map. With n voxels in a mean and A the sum over them: (A / n)^T g = A (g / n) = n (A / n) (g / n)."""
+    """Transposed: with n voxels in a mean and A the sum over them, (A / n)^T g = A (g / n) = n (A / n) (g / n)."""
     counts = _counts(gradient)
     return _means(gradient / counts, times).mul_(counts)
 
