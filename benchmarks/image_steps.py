@@ -24,7 +24,7 @@ from cst_image.pair import ImagePair
 from cst_image.refine import projected
 
 SPACING = (2.0, 2.0, 2.0)
-DEFORMATION = 12.0  # mm, the largest
+DEFORMATION = 20.0  # mm, the largest
 FEW = 10  # steps of instance optimisation beside the textbook's, which takes seconds for each
 
 
@@ -85,7 +85,8 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
             2,
         )
     )
-    start = backend.to_label_lattice(pair, forward) / (config.label_stride * SPACING[0])
+    # a field as it is in the middle of the optimisation: h's own has steps of whole voxels
+    start = deformation(lattice_shape(pair.grid.shape, config.label_stride)) / (config.label_stride * SPACING[0])
     return made + field_steps(config, features.fixed_second, features.moving_second, start)
 
 
@@ -98,7 +99,9 @@ def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tenso
     gradient = difference(start).gradient
     parameter, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     few, all_ = (
-        InstanceSettings(n, config.adam_rate, config.data_weight * config.instance_scale**2, config.smoothness)
+        InstanceSettings(
+            n, config.adam_rate, config.data_weight * config.instance_scale**2, config.smoothness, smoothing
+        )
         for n in (FEW, config.adam_steps)
     )
 
@@ -163,14 +166,18 @@ def network_floor(config: ImageConfig, pair: ImagePair) -> tuple[float, float]:
 
 def make_pair(shape: tuple[int, int, int]) -> ImagePair:
     """A smooth random volume of coarse and fine structures, and the same deformed; intensities in [-0.4, 0.6]."""
-    generator = torch.Generator().manual_seed(0)
+    volume = (0.3 * smooth(shape, 1, 24) + 0.15 * smooth(shape, 1, 6)).clamp(-0.4, 0.6)
+    return ImagePair(volume, warp(volume, deformation(shape), SPACING), Grid.of(shape, SPACING))
 
-    def smooth(channels: int, voxels: int) -> Tensor:
-        nodes = [-(-n // voxels) + 1 for n in shape]
-        coarse = torch.randn(1, channels, *nodes, generator=generator)
-        return functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0]
 
-    grid = Grid.of(shape, SPACING)
-    volume = (0.3 * smooth(1, 24) + 0.15 * smooth(1, 6)).clamp(-0.4, 0.6)
-    field = smooth(3, 40)
-    return ImagePair(volume, warp(volume, DEFORMATION * field / field.abs().max(), SPACING), grid)
+def deformation(shape: tuple[int, int, int]) -> Tensor:
+    """A smooth random field ``(3, X, Y, Z)``, mm."""
+    field = smooth(shape, 3, 40)
+    return DEFORMATION * field / field.abs().max()
+
+
+def smooth(shape: tuple[int, int, int], channels: int, voxels: int) -> Tensor:
+    """Standard normal values every so many voxels, linear between them."""
+    nodes = [-(-n // voxels) + 1 for n in shape]
+    coarse = torch.randn(1, channels, *nodes, generator=torch.Generator().manual_seed(voxels))
+    return functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0]
