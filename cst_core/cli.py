@@ -88,13 +88,23 @@ def evaluate(
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
     device: DeviceOption = Device.AUTO,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The first pair, before and after.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Another result that --json wrote: compare pair by pair.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One of the backend's settings, this once; repeatable."),
+    ] = None,
 ) -> None:
     """Register pairs whose truth is known, and measure the error."""
     from cst_core.cli_evaluate import EvaluateOptions
     from cst_core.cli_evaluate import evaluate as run
     from cst_core.progress import open_console
 
-    run(EvaluateOptions(backend, model, data, fold, split.value, report, device.value, picture), open_console())
+    options = EvaluateOptions(
+        backend, model, data, fold, split.value, report, device.value, picture, against, assignments or []
+    )
+    run(options, open_console())
 
 
 def info(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:

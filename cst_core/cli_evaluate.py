@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from rich.console import Console
 
 from cst_core import plugins
 from cst_core.cli_options import DataChoice, choose_data, run_of
+from cst_core.comparison import compare, comparison_table, read_result
 from cst_core.environment import choose_device, version
-from cst_core.errors import DataError
+from cst_core.errors import ConfigError, DataError
 from cst_core.evaluation import evaluate as score_all
-from cst_core.evaluation import summary, table
+from cst_core.evaluation import label_table, summary, table
 from cst_core.eventlog import finite
 from cst_core.files import write_atomically
 from cst_core.models import Model, load_model
@@ -32,6 +34,8 @@ class EvaluateOptions:
     report: Path | None
     device: str
     picture: Path | None
+    against: Path | None
+    assignments: Sequence[str]
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
@@ -42,11 +46,15 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     """
     plugin = plugins.load(options.backend)
     device = choose_device(options.device)
-    model = load_model(options.model, plugin, device)
+    other = _other(options, plugin.name)
+    model = load_model(options.model, plugin, device, options.assignments)
     data, fold = _choose(options, model)
     said_fold = "" if fold is None else f", fold {fold}"
     for line in (f"Data: {data}{said_fold}, {options.split} pairs", f"Model: {model.description}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if model.settings:
+        said = ", ".join(f"{key} = {value}" for key, value in model.settings.items())
+        console.print(f"Set: {said}", markup=False, highlight=False, soft_wrap=True)
     dataset = plugin.read_data(data.source, fold, model.config, device)
     cases = dataset.test if options.split == "test" else dataset.train
     if not cases:
@@ -60,16 +68,37 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
         "model": options.model,
         "n_pairs": len(scores),
         "device": device,
+        "set": dict(model.settings),
         "cst": version(),
         "fingerprint": dataset.fingerprint,
         **summary(scores),
     }
     console.print(table(scores, f"{len(scores)} {options.split} pairs"))
-    if options.report is not None:
-        write_atomically(options.report, (json.dumps(finite(result), indent=2) + "\n").encode())
+    if labels := label_table(scores):
+        console.print(labels)
+    _write(result, options.report)
+    if other is not None:  # a result that compares with nothing is still a result
+        comparison = compare(result, other)
+        console.print(comparison_table(comparison))
+        result["against"] = {"file": str(options.against), **comparison.as_json()}
+        _write(result, options.report)
     if options.picture is not None:
         plugin.picture(model.backend, model.network, cases[0], options.picture)
     return result
+
+
+def _write(result: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        write_atomically(path, (json.dumps(finite(result), indent=2) + "\n").encode())
+
+
+def _other(options: EvaluateOptions, backend: str) -> dict[str, Any] | None:
+    # read before anything is computed: what is wrong with it is said at once
+    if options.against is None:
+        return None
+    if options.report is not None and options.report.resolve() == options.against.resolve():
+        raise ConfigError(f"--json {options.report}: is the file of --against, which it would replace; name another")
+    return read_result(options.against, backend)
 
 
 def _choose(options: EvaluateOptions, model: Model) -> tuple[DataChoice, int | None]:

@@ -120,6 +120,23 @@ def resolve(
     )
 
 
+def overridden(name: str, config: BaseModel, assignments: Sequence[str]) -> BaseModel:
+    """A backend's configuration under ``key=value`` assignments; validated as a whole, training's keys refused.
+
+    Raises:
+        ConfigError: a key that the backend ``name`` does not have, or an impossible value.
+    """
+    values, kind = config.model_dump(), type(config)
+    for assignment in assignments:
+        key, value = _parse(assignment)
+        section, _, field = key.rpartition(".")
+        if section not in ("", name) or field not in kind.model_fields:
+            known = ", ".join(sorted(kind.model_fields))
+            raise ConfigError(f"--set {key}: is no setting of the backend {name!r}; known: {known}")
+        values[field] = value
+    return _validated(kind, values, None, name, {f"{name}.{key}" for key in values})
+
+
 def preset_of(file: Path) -> str | None:
     """The preset that a configuration file builds on, if it names one.
 

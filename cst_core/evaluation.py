@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from statistics import fmean, stdev
 from typing import Any
@@ -43,13 +43,19 @@ def has_truth(case: EvalCase[Any]) -> bool:
 def summary(scores: Sequence[PairScore]) -> dict[str, Any]:
     """``initial``, ``pairs``, ``mean`` and ``sd`` (over pairs), as ``cst evaluate --json`` and the run's log have them.
 
-    Figures that no pair has are None; a mean over pairs of which one is NaN is NaN, so that a failure is seen.
+    Figures that no pair has are None; a mean over pairs of which one is NaN is NaN, so that a failure is seen. A label
+    counts in the pairs that have it.
     """
+    before, after = (_per_label(scores, name) for name in ("dice_per_label_initial", "dice_per_label"))
     return {
-        "initial": {"tre_mm": _mean(scores, "tre_mm_initial"), "dice": _mean(scores, "dice_initial")},
+        "initial": {
+            "tre_mm": _mean(_values(scores, "tre_mm_initial")),
+            "dice": _mean(_values(scores, "dice_initial")),
+            "dice_per_label": _of_each(before, _mean),
+        },
         "pairs": [asdict(score) for score in scores],
-        "mean": {name: _mean(scores, name) for name in FIGURES},
-        "sd": {name: _sd(scores, name) for name in FIGURES},
+        "mean": {name: _mean(_values(scores, name)) for name in FIGURES} | {"dice_per_label": _of_each(after, _mean)},
+        "sd": {name: _sd(_values(scores, name)) for name in FIGURES} | {"dice_per_label": _of_each(after, _sd)},
     }
 
 
@@ -78,6 +84,22 @@ def table(scores: Sequence[PairScore], title: str) -> Table:
     return result
 
 
+def label_table(scores: Sequence[PairScore]) -> Table | None:
+    """Dice of every label, over the pairs that have it; None where no pair has labels."""
+    figures = summary(scores)
+    mean, sd, initial = (figures[part]["dice_per_label"] for part in ("mean", "sd", "initial"))
+    if not mean:
+        return None
+    result = Table(title="Dice per label", title_justify="left")
+    result.add_column("label")
+    for heading in ("pairs", *(["initial"] if initial else []), "mean", "sd"):
+        result.add_column(heading, justify="right")
+    for label, values in _per_label(scores, "dice_per_label").items():
+        before = [number(initial.get(label), 3)] if initial else []
+        result.add_row(label, str(len(values)), *before, number(mean[label], 3), number(sd[label], 3))
+    return result
+
+
 def stage_table(evaluations: Mapping[int, Mapping[str, Any]]) -> Table:
     """One row a stage of a run's log: before registration, random features (stage 0), then every stage."""
     last = evaluations[max(evaluations)]
@@ -99,17 +121,29 @@ def number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _values(scores: Sequence[PairScore], name: str) -> list[float]:
+def _values(scores: Sequence[PairScore], name: str) -> list[Any]:
     return [value for score in scores if (value := getattr(score, name)) is not None]
 
 
-def _mean(scores: Sequence[PairScore], name: str) -> float | None:
-    values = _values(scores, name)
+def _per_label(scores: Sequence[PairScore], name: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for values in _values(scores, name):
+        for label, value in values.items():
+            found.setdefault(label, []).append(value)
+    return found
+
+
+def _of_each(
+    labels: Mapping[str, Sequence[float]], figure: Callable[[Sequence[float]], float | None]
+) -> dict[str, float | None] | None:
+    return {label: figure(values) for label, values in labels.items()} or None
+
+
+def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def _sd(scores: Sequence[PairScore], name: str) -> float | None:
-    values = _values(scores, name)
+def _sd(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
     return stdev(values) if all(map(math.isfinite, values)) else math.nan

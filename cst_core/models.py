@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cst_core.backend import Backend
+from cst_core.config import overridden
 from cst_core.environment import version
 from cst_core.errors import CheckpointError, ConfigError
 from cst_core.files import write_atomically
@@ -32,13 +34,15 @@ class Model(NamedTuple):
     network: nn.Module
     backend: Backend[Any]
     config: BaseModel
-    """The backend's configuration: the one stored with the weights."""
+    """The backend's configuration: the one stored with the weights, under `settings`."""
     file: Path | None
     """Where the weights came from; None for random ones."""
     about: Mapping[str, Any]
     """What `save_model` was told: ``trained_on``, figures, stage."""
     description: str
     """One line for people."""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """What was set by hand, as JSON has it."""
 
 
 def save_model(
@@ -65,7 +69,9 @@ def save_model(
     write_atomically(path, save(tensors, metadata))
 
 
-def load_model(reference: str | Path, plugin: BackendPlugin[Any], device: str) -> Model:
+def load_model(
+    reference: str | Path, plugin: BackendPlugin[Any], device: str, assignments: Sequence[str] = ()
+) -> Model:
     """Find and load weights.
 
     Args:
@@ -73,12 +79,15 @@ def load_model(reference: str | Path, plugin: BackendPlugin[Any], device: str) -
             comes before a folder that is called the same: write ``./lung`` for the folder.
         plugin: The backend's.
         device: ``cpu`` or ``cuda``.
+        assignments: ``key=value`` over the configuration that is stored with the weights (or the default preset's,
+            for random ones).
 
     Raises:
         CheckpointError: there is no such model, or it is damaged or of another backend.
+        ConfigError: an assignment that the backend does not know, or under which the weights do not fit.
     """
     if str(reference) == RANDOM:
-        return _random(plugin, device)
+        return _random(plugin, device, assignments)
     file = find_weights(reference, plugin)
     tensors, metadata = _read(file)
     if metadata["backend"] != plugin.name:
@@ -95,19 +104,26 @@ def load_model(reference: str | Path, plugin: BackendPlugin[Any], device: str) -
             f"{file}: was written by cst {metadata['cst']} with a configuration that this version ({version()}) "
             f"does not know ({first}); train again, or use that version"
         ) from None
+    config = overridden(plugin.name, config, assignments)
     backend = plugin.backend(config, device)
     network = backend.new_network(RANDOM_SEED)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         first = " ".join(str(error).split())[:200]
+        if assignments:
+            raise ConfigError(
+                f"--set {', '.join(assignments)}: makes a network that the weights of {file} do not fit ({first}); "
+                "leave out what shapes the network, or train with it"
+            ) from None
         raise CheckpointError(
             f"{file}: its weights do not fit the network of {plugin.name!r} ({first}); train again"
         ) from None
     if _digest(network, metadata) != metadata["sha256"]:
         raise CheckpointError(f"{file}: is damaged (its checksum does not fit what it holds); {_AGAIN}")
     trained_on = about.get("trained_on", "unknown data")
-    return Model(network.eval(), backend, config, file, about, f"{file} (trained on {trained_on})")
+    description = f"{file} (trained on {trained_on})"
+    return Model(network.eval(), backend, config, file, about, description, _settings(config, assignments))
 
 
 def find_weights(reference: str | Path, plugin: BackendPlugin[Any]) -> Path:
@@ -152,14 +168,22 @@ def _digest(network: nn.Module, metadata: Mapping[str, str]) -> str:
     return hashlib.sha256((told + weights_digest(network)).encode()).hexdigest()
 
 
-def _random(plugin: BackendPlugin[Any], device: str) -> Model:
+def _settings(config: BaseModel, assignments: Sequence[str]) -> dict[str, Any]:
+    values = config.model_dump(mode="json")
+    keys = (assignment.partition("=")[0].strip().rpartition(".")[2] for assignment in assignments)
+    return {key: values[key] for key in keys}
+
+
+def _random(plugin: BackendPlugin[Any], device: str, assignments: Sequence[str]) -> Model:
     try:
         config = plugin.config_class.model_validate(dict(plugin.presets[plugin.default_preset].backend))
     except (KeyError, ValidationError) as error:
         raise ConfigError(f"backend {plugin.name!r}: its default preset is invalid ({error}); repair it") from error
+    config = overridden(plugin.name, config, assignments)
     backend = plugin.backend(config, device)
     network = plugin.untrained(backend, RANDOM_SEED).eval()
-    return Model(network, backend, config, None, {}, f"random features (seed {RANDOM_SEED}), not trained")
+    description = f"random features (seed {RANDOM_SEED}), not trained"
+    return Model(network, backend, config, None, {}, description, _settings(config, assignments))
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

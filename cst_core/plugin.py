@@ -59,6 +59,7 @@ class PairScore:
     dice: float | None = None
     dice_initial: float | None = None
     dice_per_label: dict[str, float] | None = None
+    dice_per_label_initial: dict[str, float] | None = None
     hd95_mm: float | None = None
     sdlogj_l2r: float | None = None
     sdlogj: float | None = None

@@ -193,7 +193,7 @@ class Run:
         """Log an evaluation after a stage (0: random features); ``summary`` is `cst_core.evaluation.summary`'s."""
         self._log.append("evaluation", {"stage": stage, **summary})
         for name, value in summary["mean"].items():
-            if value is not None:
+            if isinstance(value, float):
                 self._scalar(f"test/{name}", value, stage)
 
     def evaluations(self) -> dict[int, dict[str, Any]]:

@@ -117,6 +117,14 @@ class ImageBackend:
             )
         return made
 
+    def matched_features(
+        self, network: nn.Module, volume: Float[Tensor, "1 X Y Z"], mask: Bool[Tensor, "1 X Y Z"] | None
+    ) -> Float[Tensor, "C x y z"]:
+        """g of one volume, as h matches it."""
+        with torch.autocast("cuda", torch.bfloat16, enabled=volume.is_cuda):
+            last = network(volume[None])[0]
+        return self.standardised(last[0].float(), mask, self.config.stride)
+
     def standardised(
         self, features: Float[Tensor, "C x y z"], mask: Bool[Tensor, "1 X Y Z"] | None, stride: int
     ) -> Float[Tensor, "C x y z"]:

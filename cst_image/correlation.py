@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cst_image.lattice import box_means
+from cst_image.shift_costs import compiled_shift_costs
 
 _CHEAP = 1 << 22
 
@@ -41,20 +42,34 @@ def matching_cost(
     it is neither a match nor a mismatch. A site outside the fixed mask costs nothing anywhere, so that the solver takes
     it along with its neighbours.
     """
-    cost = _Correlation.apply(fixed, moving, reach)
-    seen = _visible(fixed.shape[1:], reach, moving_mask, fixed.device)
-    count = seen.sum(dim=0)
-    neutral = (cost * seen).sum(dim=0) / count.clamp(min=1)
-    cost = torch.where(seen, cost, neutral)
+    differentiable = torch.is_grad_enabled() and (fixed.requires_grad or moving.requires_grad)
+    if fixed.dtype == moving.dtype == torch.float32 and fixed.device.type == "cpu" and not differentiable:
+        cost = compiled_shift_costs(fixed, moving, reach, moving_mask)
+    else:
+        cost = shift_costs(fixed, moving, reach, moving_mask)
     if fixed_mask is not None:
         cost = cost * fixed_mask
     return box_means(cost)
 
 
+def shift_costs(
+    fixed: Float[Tensor, "C x y z"],
+    moving: Float[Tensor, "C x y z"],
+    reach: int,
+    moving_mask: Bool[Tensor, "x y z"] | None = None,
+) -> Float[Tensor, "K x y z"]:
+    """`matching_cost` before masking and smoothing; differentiable, any dtype and device."""
+    cost = _Correlation.apply(fixed, moving, reach)
+    seen = _visible(fixed.shape[1:], reach, moving_mask, fixed.device)
+    count = seen.sum(dim=0)
+    neutral = (cost * seen).sum(dim=0) / count.clamp(min=1)
+    return torch.where(seen, cost, neutral)
+
+
 def shifts(shape: torch.Size, reach: int) -> Iterator[Shift]:
     """One a candidate, in the order of `candidate_displacements`."""
     axes = [
-        [(slice(max(0, -s), n - max(0, s)), slice(max(0, s), n + min(0, s))) for s in range(-reach, reach + 1)]
+        [(slice(max(0, -s), max(0, n - s)), slice(max(0, s), max(0, n + s))) for s in range(-reach, reach + 1)]
         for n in shape
     ]
     for x in axes[0]:

@@ -50,11 +50,16 @@ def instance_optimisation(
         _add_roughness_gradient(gradient, field, settings.smoothness)
         # 2. in the parameter, and Adam
         gradient = box_means_adjoint(gradient, settings.smoothing)
-        first.lerp_(gradient, 1.0 - _FIRST)
-        second.mul_(_SECOND).addcmul_(gradient, gradient, value=1.0 - _SECOND)
-        spread = (second / (1.0 - _SECOND**step)).sqrt_().add_(_EPSILON)
-        parameter.addcdiv_(first, spread, value=-settings.rate / (1.0 - _FIRST**step))
+        adam_step(parameter, gradient, first, second, step, settings.rate)
     return box_means(parameter, settings.smoothing)
+
+
+def adam_step(parameter: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
+    """Adam's update of ``parameter`` and its two moments, in place; ``step`` counts from 1."""
+    first.lerp_(gradient, 1.0 - _FIRST)
+    second.mul_(_SECOND).addcmul_(gradient, gradient, value=1.0 - _SECOND)
+    spread = (second / (1.0 - _SECOND**step)).sqrt_().add_(_EPSILON)
+    parameter.addcdiv_(first, spread, value=-rate / (1.0 - _FIRST**step))
 
 
 def roughness(field: Float[Tensor, "3 X Y Z"]) -> Float[Tensor, ""]:

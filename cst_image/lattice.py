@@ -1,8 +1,9 @@
 """Coarse grids as strided convolutions make them: every k-th voxel of the volume, beginning with the first.
 
 A stride-2 convolution with kernel 3 and padding 1 is centred on voxels 0, 2, 4, ... So a lattice of any stride has the
-grid mm of the volume itself (`cst_core.field`): its site i lies at ``i * stride * spacing``. The published code resizes
-between resolutions as if all covered the same field of view, which shifts a field of stride 8 by 3.5 voxels.
+grid mm of the volume itself (`cst_core.field`): its site i lies at ``i * stride * spacing``. The published code
+resizes between resolutions as if all covered the same field of view, which shifts every field by half a stride or so:
+3.5 voxels at stride 8.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cst_core.field import Grid
+from cst_image.box import compiled_box_means, compiled_box_means_adjoint
 
 
 def lattice_shape(shape: Sequence[int], stride: int) -> tuple[int, int, int]:
@@ -45,16 +47,24 @@ def double(field: Float[Tensor, "C X Y Z"], shape: Sequence[int]) -> Float[Tenso
 def box_means(field: Float[Tensor, "*C X Y Z"], times: int = 1) -> Float[Tensor, "*C X Y Z"]:
     """``times`` means over 3x3x3 voxels, each over those that exist: the border is not darkened.
 
-    Separable, and along each axis one banded matrix however many times: three matrix products.
+    Separable: compiled on the CPU, elsewhere one matrix product along each axis however many times.
     """
+    if _is_compiled(field):
+        return compiled_box_means(field, times)
     x, y, z = (_box_matrix(n, times, field.dtype, field.device) for n in field.shape[-3:])
     return _along_axes(field, x, y, z) if times else field
 
 
 def box_means_adjoint(gradient: Float[Tensor, "*C X Y Z"], times: int = 1) -> Float[Tensor, "*C X Y Z"]:
     """The gradient in the argument of `box_means`, from that in its value."""
+    if _is_compiled(gradient):
+        return compiled_box_means_adjoint(gradient, times)
     x, y, z = (_box_matrix(n, times, gradient.dtype, gradient.device).T for n in gradient.shape[-3:])
     return _along_axes(gradient, x, y, z) if times else gradient
+
+
+def _is_compiled(field: Tensor) -> bool:
+    return field.dtype == torch.float32 and field.device.type == "cpu"
 
 
 def _along_axes(field: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:

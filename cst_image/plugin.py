@@ -68,7 +68,8 @@ class ImagePlugin:
             score,
             dice=_mean(after),
             dice_initial=_mean(before),
-            dice_per_label={names.get(label, str(label)): value for label, value in after.items()},
+            dice_per_label=_named(after, names),
+            dice_per_label_initial=_named(before, names),
             hd95_mm=_mean(surfaces),
         )
 
@@ -93,6 +94,10 @@ def at_test(backend: ImageBackend) -> ImageBackend:
 def warp_labels(labels: Integer[Tensor, "X Y Z"], field: DisplacementField) -> Integer[Tensor, "X Y Z"]:
     """A label map of the moving scan in the frame of the fixed one, nearest neighbour."""
     return warp(labels, field.vectors, field.grid.spacing, mode="nearest")
+
+
+def _named(values: Mapping[int, float], names: Mapping[int, str]) -> dict[str, float]:
+    return {names.get(label, str(label)): value for label, value in values.items()}
 
 
 def _mean(values: Mapping[int, float]) -> float | None:

@@ -35,7 +35,7 @@ def refine(
     # 2. second warp: moving∘(id + u1) registered by u2 gives u2 then u1
     if config.warps > 1:
         moved = _warped(backend, pair, field)
-        (again,) = backend.features(network, [moved])
+        again = features._replace(moving=backend.matched_features(network, moved.moving, moved.moving_mask))
         rest = _consistent(backend, moved, again, backend.solve(moved, again.fixed, again.moving))
         field = compose(backend.to_label_lattice(pair, rest), field, spacing)
     # 3. Adam
@@ -69,7 +69,7 @@ def _optimised(
     stride = config.label_stride
     masks = (pair.fixed_mask, pair.moving_mask)
     fixed, moving = (
-        _projected(backend.standardised(second.float(), mask, stride), config.instance_channels)
+        projected(backend.standardised(second.float(), mask, stride), config.instance_channels)
         for second, mask in zip((features.fixed_second, features.moving_second), masks, strict=True)
     )
     weight = torch.ones_like(field[0])
@@ -86,8 +86,10 @@ def _optimised(
     return voxel * instance_optimisation(fixed, moving, field / voxel, weight, settings)
 
 
-def _projected(features: Float[Tensor, "D X Y Z"], channels: int) -> Float[Tensor, "C X Y Z"]:
+def projected(features: Float[Tensor, "D X Y Z"], channels: int) -> Float[Tensor, "C X Y Z"]:
     """Random combinations of the channels that keep squared differences in the mean (a 1x1x1 convolution, Sec. 3)."""
     generator = torch.Generator().manual_seed(_PROJECTION_SEED)
     matrix = torch.randn(channels, len(features), generator=generator).to(features) / len(features) ** 0.5
-    return torch.einsum("cd,dxyz->cxyz", matrix, features)
+    # channels last in memory, as instance optimisation reads them
+    last = (features.flatten(1).T @ matrix.T).reshape(*features.shape[1:], channels)
+    return last.permute(3, 0, 1, 2)

@@ -108,6 +108,60 @@ def test_evaluate_run(finished, cst, tmp_path: Path):
     assert json.loads(report.read_text())["n_pairs"] == 12
 
 
+def test_evaluate_against_another_result(finished, cst, tmp_path: Path):
+    run, _ = finished
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    trained = ("evaluate", "--backend", "toy", "--model", run, "--split", "train")
+    assert cst("evaluate", "--backend", "toy", "--model", "random", "--split", "train", "--json", before).code == 0
+    said = cst(*trained, "--against", before, "--json", after)
+    assert said.code == 0, said.err
+    assert "12 common pairs" in said.out
+    against = json.loads(after.read_text())["against"]
+    assert (against["file"], against["other"], against["n_pairs"]) == (str(before), "random", 12)
+    change = against["figures"]["tre_mm"]
+    assert change["better"] > 9
+    assert change["mean_difference"] < 0
+    assert change["p"] < 0.05
+    said = cst(*trained, "--against", before, "--json", before)
+    assert said.code == 2
+    assert "which it would replace" in said.err
+    # the test pairs are others: the result is kept, the comparison refused
+    after.unlink()
+    said = cst("evaluate", "--backend", "toy", "--model", run, "--against", before, "--json", after)
+    assert said.code == 1
+    assert "no pair is in both" in said.err
+    assert "against" not in json.loads(after.read_text())
+
+
+def test_evaluate_with_other_settings(finished, cst, tmp_path: Path):
+    run, _ = finished
+    as_trained, other = tmp_path / "a.json", tmp_path / "b.json"
+    command = ("evaluate", "--backend", "toy", "--model", run)
+    assert cst(*command, "--json", as_trained).code == 0
+    said = cst(*command, "--set", "sharpness=0.1", "--set", "toy.noise=0.6", "--json", other)
+    assert said.code == 0, said.err
+    assert "Set: sharpness = 0.1, noise = 0.6" in said.out
+    plain, changed = (json.loads(path.read_text()) for path in (as_trained, other))
+    assert plain["set"] == {}
+    assert changed["set"] == {"sharpness": 0.1, "noise": 0.6}
+    assert changed["fingerprint"] == plain["fingerprint"]
+    assert changed["mean"]["tre_mm"] > 1.1 * plain["mean"]["tre_mm"]
+    for setting, words in (
+        ("sharpnes=1", ["sharpnes", "no setting of the backend 'toy'", "features, noise, sharpness"]),
+        ("stages=3", ["stages", "features, noise, sharpness"]),
+        ("train.seed=3", ["train.seed"]),
+        ("sharpness=much", ["--set toy.sharpness", "much"]),
+        ("sharpness", ["key=value"]),
+        ("features=9", ["features=9", "do not fit", "stage-03.safetensors", "train with it"]),
+    ):
+        said = cst(*command, "--set", setting)
+        assert said.code == 2
+        assert len(said.err.splitlines()) == 1
+        assert all(word in said.err for word in words), said.err
+    # random features are made for the settings, whatever they are
+    assert cst("evaluate", "--backend", "toy", "--model", "random", "--set", "features=9").code == 0
+
+
 def test_finished_run_can_be_resumed_and_configuration_reused(finished, cst, tmp_path: Path):
     run, _ = finished
     before = weights_digest(load_model(run, _plugin(), "cpu").network)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from cst_core.evaluation import evaluate, has_truth, stage_table, summary, table
+from cst_core.evaluation import evaluate, has_truth, label_table, stage_table, summary, table
 from cst_core.plugin import EvalCase, Landmarks, PairScore
 
 SCORES = [
@@ -26,7 +26,9 @@ def text_of(rich_table) -> str:
 
 def test_summary_has_the_keys_of_the_contract():
     result = summary(SCORES)
-    assert result["initial"] == {"tre_mm": 11.5, "dice": None}
+    assert result["initial"] == {"tre_mm": 11.5, "dice": None, "dice_per_label": None}
+    assert result["mean"]["dice_per_label"] is None
+    assert label_table(SCORES) is None
     assert result["mean"]["tre_mm"] == 3.0
     assert result["mean"]["dice"] is None
     assert set(result["mean"]) >= {"tre_mm", "dice", "sdlogj_l2r", "sdlogj", "folding_percent", "seconds"}
@@ -53,6 +55,22 @@ def test_table_shows_initial_beside_final():
     mean = next(line for line in lines if " mean " in line)
     assert "11.50" in mean
     assert "3.00" in mean
+
+
+def test_labels_count_in_the_pairs_that_have_them():
+    scores = [
+        PairScore("a", dice_per_label={"liver": 0.9, "spleen": 0.5}, dice_per_label_initial={"liver": 0.3}),
+        PairScore("b", dice_per_label={"liver": 0.7}, dice_per_label_initial={"liver": 0.1}),
+        PairScore("c"),
+    ]
+    result = summary(scores)
+    assert result["mean"]["dice_per_label"] == pytest.approx({"liver": 0.8, "spleen": 0.5})
+    assert result["sd"]["dice_per_label"] == {"liver": pytest.approx(0.2 / math.sqrt(2)), "spleen": None}
+    assert result["initial"]["dice_per_label"] == pytest.approx({"liver": 0.2})
+    rows = [line.replace("│", " ").split() for line in text_of(label_table(scores)).splitlines() if "│" in line]
+    assert rows == [["liver", "2", "0.200", "0.800", "0.141"], ["spleen", "1", "-", "0.500", "-"]]
+    only_after = [PairScore("a", dice_per_label={"1": 0.5})]
+    assert "initial" not in text_of(label_table(only_after))
 
 
 def test_stage_table():

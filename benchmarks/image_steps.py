@@ -1,0 +1,183 @@
+"""The steps of registering one pair of volumes: ours, a textbook's, and what either cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import NamedTuple
+
+import textbook
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cst_core.field import Grid, warp
+from cst_image.backend import ImageBackend
+from cst_image.config import ImageConfig
+from cst_image.consistency import make_consistent
+from cst_image.correlation import candidate_displacements, matching_cost
+from cst_image.coupled_convex import coupled_convex
+from cst_image.feature_difference import FeatureDifference
+from cst_image.instance import InstanceSettings, adam_step, instance_optimisation
+from cst_image.lattice import box_means, lattice_shape
+from cst_image.pair import ImagePair
+from cst_image.refine import projected
+
+SPACING = (2.0, 2.0, 2.0)
+DEFORMATION = 20.0  # mm, the largest
+FEW = 10  # steps of instance optimisation beside the textbook's, which takes seconds for each
+
+
+class Step(NamedTuple):
+    """One step, and what it cannot do without."""
+
+    name: str
+    ours: Callable[[], Tensor]
+    textbook: Callable[[], Tensor] | None
+    operations: float
+    numbers: float
+    """float32 values read or written at least."""
+    times: int = 0
+    """In the registration of one pair."""
+
+
+def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[Step]:
+    """All steps, on what the steps before them give for this pair."""
+    config = backend.config
+    (features,) = backend.features(network, [pair])
+    scale = config.cost_scale / len(features.fixed)
+    fixed, moving = scale * features.fixed, scale * features.moving
+    channels, sites = len(fixed), prod(fixed.shape[1:])
+    made = [Step("network, one volume", lambda: network(pair.fixed[None])[0], None, *network_floor(config, pair), 3)]
+    for reach in (config.reach, config.reach + 1):
+        k, used = (2 * reach + 1) ** 3, 4 if reach == config.reach else 0
+        cost, candidates = matching_cost(fixed, moving, reach), candidate_displacements(reach, like=fixed)
+        convex = (cost, candidates, config.sharpness, config.coupling)
+        made += [
+            Step(
+                f"correlation, {k} candidates",
+                lambda reach=reach: matching_cost(fixed, moving, reach),
+                lambda reach=reach: textbook.matching_cost(fixed, moving, reach),
+                k * sites * (3 * channels + 12),
+                sites * (2 * channels + k),
+                used,
+            ),
+            Step(
+                f"coupled convex, {k} candidates",
+                lambda convex=convex: coupled_convex(*convex),
+                lambda convex=convex: textbook.coupled_convex(*convex),
+                (1 + len(config.coupling)) * k * sites * 18,
+                (1 + len(config.coupling)) * k * sites,
+                used,
+            ),
+        ]
+    forward = backend.solve(pair, features.fixed, features.moving)
+    backward = backend.solve(pair.swapped(), features.moving, features.fixed)
+    spacing = tuple(config.stride * s for s in SPACING)
+    rounds = config.consistency_steps
+    made.append(
+        Step(
+            f"consistency, {rounds} iterations",
+            lambda: make_consistent(forward, backward, spacing, rounds)[0],
+            None,
+            rounds * 2 * sites * 3 * 17,
+            rounds * 2 * sites * 9,
+            2,
+        )
+    )
+    # a field as it is in the middle of the optimisation: h's own has steps of whole voxels
+    start = deformation(lattice_shape(pair.grid.shape, config.label_stride)) / (config.label_stride * SPACING[0])
+    return made + field_steps(config, features.fixed_second, features.moving_second, start)
+
+
+def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tensor) -> list[Step]:
+    """What happens on the lattice of labels: instance optimisation and its parts."""
+    channels, smoothing = config.instance_channels, config.field_smoothing
+    fixed, moving = (projected(features, channels) for features in (fixed, moving))
+    weight, sites = torch.ones_like(start[0]), start[0].numel()
+    difference = FeatureDifference(fixed, moving, weight)
+    gradient = difference(start).gradient
+    parameter, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+    few, all_ = (
+        InstanceSettings(
+            n, config.adam_rate, config.data_weight * config.instance_scale**2, config.smoothness, smoothing
+        )
+        for n in (FEW, config.adam_steps)
+    )
+
+    plain_adam = textbook.Adam(start)
+
+    def adam() -> Tensor:
+        adam_step(parameter, gradient, first, second, 1, config.adam_rate)
+        return parameter
+
+    means = 3 * smoothing * 3 * 3 * sites, 2 * 3 * sites
+    differences = sites * (34 * channels + 60), sites * (2 * channels + 7)
+    adams = 3 * sites * 12, 3 * sites * 7
+    step = [
+        sum(part) for part in zip(differences, means, means, adams, (3 * 3 * 4 * sites, 2 * 3 * sites), strict=True)
+    ]
+    return [
+        Step(
+            "feature difference and gradient",
+            lambda: difference(start).gradient,
+            lambda: textbook.difference_gradient(fixed, moving, start),
+            *differences,
+        ),
+        Step(
+            f"box means, {smoothing} rounds",
+            lambda: box_means(start, smoothing),
+            lambda: textbook.box_means(start, smoothing),
+            *means,
+        ),
+        Step("one Adam update", adam, lambda: plain_adam(gradient, config.adam_rate), *adams),
+        Step(
+            f"instance optimisation, {FEW} steps",
+            lambda: instance_optimisation(fixed, moving, start, weight, few),
+            lambda: textbook.instance_optimisation(fixed, moving, start, few),
+            FEW * step[0],
+            FEW * step[1],
+        ),
+        Step(
+            f"instance optimisation, {config.adam_steps} steps",
+            lambda: instance_optimisation(fixed, moving, start, weight, all_),
+            None,
+            config.adam_steps * step[0],
+            config.adam_steps * step[1],
+            1,
+        ),
+    ]
+
+
+def network_floor(config: ImageConfig, pair: ImagePair) -> tuple[float, float]:
+    """Operations of the convolutions of g on one volume, and numbers: what goes into and comes out of each."""
+    operations, numbers, stride, before, sites = 0.0, 0.0, 1, 1, prod(pair.grid.shape)
+    layers = zip(
+        (*config.channels, config.features), (*config.strides, 1), (*(27 for _ in config.channels), 1), strict=True
+    )
+    for width, by, taps in layers:
+        stride *= by
+        out = prod(lattice_shape(pair.grid.shape, stride))
+        operations += 2.0 * taps * before * width * out
+        numbers += before * sites + width * out
+        before, sites = width, out
+    return operations, numbers
+
+
+def make_pair(shape: tuple[int, int, int]) -> ImagePair:
+    """A smooth random volume of coarse and fine structures, and the same deformed; intensities in [-0.4, 0.6]."""
+    volume = (0.3 * smooth(shape, 1, 24) + 0.15 * smooth(shape, 1, 6)).clamp(-0.4, 0.6)
+    return ImagePair(volume, warp(volume, deformation(shape), SPACING), Grid.of(shape, SPACING))
+
+
+def deformation(shape: tuple[int, int, int]) -> Tensor:
+    """A smooth random field ``(3, X, Y, Z)``, mm."""
+    field = smooth(shape, 3, 40)
+    return DEFORMATION * field / field.abs().max()
+
+
+def smooth(shape: tuple[int, int, int], channels: int, voxels: int) -> Tensor:
+    """Standard normal values every so many voxels, linear between them."""
+    nodes = [-(-n // voxels) + 1 for n in shape]
+    coarse = torch.randn(1, channels, *nodes, generator=torch.Generator().manual_seed(voxels))
+    return functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0]
