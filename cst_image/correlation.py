@@ -12,8 +12,6 @@ from torch.nn import functional
 
 from cst_image.lattice import box_means
 
-_CHEAP = 1 << 22
-
 
 class Shift(NamedTuple):
     """Where a candidate displacement meets the other lattice: ``fixed[inside]`` goes to ``moving[there]``."""
@@ -53,14 +51,18 @@ def matching_cost(
 
 def shifts(shape: torch.Size, reach: int) -> Iterator[Shift]:
     """One a candidate, in the order of `candidate_displacements`."""
-    axes = [
-        [(slice(max(0, -s), n - max(0, s)), slice(max(0, s), n + min(0, s))) for s in range(-reach, reach + 1)]
-        for n in shape
-    ]
+    axes = [[_overlap(n, step) for step in range(-reach, reach + 1)] for n in shape]
     for x in axes[0]:
         for y in axes[1]:
             for z in axes[2]:
                 yield Shift((x[0], y[0], z[0]), (x[1], y[1], z[1]))
+
+
+def _overlap(n: int, step: int) -> tuple[slice, slice]:
+    """Along one axis; both empty where ``step`` leads from every site out of the lattice."""
+    length = max(0, n - abs(step))
+    first, second = max(0, -step), max(0, step)
+    return slice(first, first + length), slice(second, second + length)
 
 
 def _visible(shape: torch.Size, reach: int, mask: Tensor | None, device: torch.device) -> Bool[Tensor, "K x y z"]:
