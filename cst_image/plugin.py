@@ -61,7 +61,9 @@ class ImagePlugin:
         if not isinstance(case, ImageCase) or case.fixed_labels is None or case.moving_labels is None:
             return score
         fixed, moving = case.fixed_labels, case.moving_labels
-        before, after = dice(fixed, moving), dice(fixed, warped := warp_labels(moving, field))
+        before, overlap = dice(fixed, moving), dice(fixed, warped := warp_labels(moving, field))
+        # a label that warping took out of the volume is a bad result, not an absent label (as Learn2Reg)
+        after = {label: overlap.get(label, 0.0) for label in before}
         surfaces = hd95(fixed, warped, field.grid.spacing)
         names = case.label_names or {}
         return replace(
