@@ -2,8 +2,8 @@
 
 A stride-2 convolution with kernel 3 and padding 1 is centred on voxels 0, 2, 4, ... So a lattice of any stride has the
 grid mm of the volume itself (`cst_core.field`): its site i lies at ``i * stride * spacing``. The published code resizes
-between resolutions as if all covered the same field of view, which shifts every field by half a stride or so: 3.5 voxels
-at stride 8.
+between resolutions as if all covered the same field of view, which shifts every field by half a stride or so: 3.5
+voxels at stride 8.
 """
 
 from __future__ import annotations
