@@ -53,8 +53,10 @@ class FeatureDifference:
     def _in_one_pass(self, u: Tensor) -> Difference:
         gradient = torch.empty_like(u, memory_format=torch.contiguous_format)
         partial = np.zeros(u.shape[1], np.float64)
-        arrays = (t.detach().numpy() for t in (self._fixed, self._moving, self._weight, u.contiguous()))
-        _difference(*arrays, _F(2.0 * self._scale), gradient.numpy(), partial)
+        fixed, moving, weight, at = (
+            t.detach().numpy() for t in (self._fixed, self._moving, self._weight, u.contiguous())
+        )
+        _difference(fixed, moving, weight, at, _F(2.0 * self._scale), gradient.numpy(), partial)
         return Difference(torch.tensor(partial.sum() * self._scale, dtype=u.dtype), gradient)
 
     def _textbook(self, u: Tensor) -> Difference:

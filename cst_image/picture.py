@@ -47,7 +47,7 @@ class Plane(NamedTuple):
     through: int
     across: int
     up: int
-    index: int
+    at: int
 
 
 def draw(backend: ImageBackend, network: nn.Module, case: EvalCase[ImagePair], path: Path) -> None:
@@ -76,10 +76,11 @@ def planes(grid: Grid, labels: Integer[Tensor, "X Y Z"] | None) -> tuple[Plane, 
 
 def anatomical_axes(grid: Grid) -> tuple[int, int, int]:
     """The array's axes that run, one way or the other, most nearly along right, anterior and superior."""
-    return max(
+    right, front, head = max(
         permutations(range(3)),
         key=lambda order: sum(abs(float(grid.directions[w, axis])) for w, axis in enumerate(order)),
     )
+    return right, front, head
 
 
 def letters(grid: Grid, axis: int) -> tuple[str, str]:
@@ -124,8 +125,10 @@ def render(case: EvalCase[ImagePair], field: DisplacementField) -> bytes:
         bar.set_label(said, fontsize=12)
     figure.suptitle(_title(case, field), fontsize=15)
     if found:
-        styles = ((FIXED_COLOUR, "-", "fixed labels"), (MOVING_COLOUR, "--", "moving labels"))
-        lines = [Line2D([], [], color=colour, linestyle=style, lw=2, label=text) for colour, style, text in styles]
+        lines = [
+            Line2D([], [], color=FIXED_COLOUR, linestyle="-", linewidth=2, label="fixed labels"),
+            Line2D([], [], color=MOVING_COLOUR, linestyle="--", linewidth=2, label="moving labels"),
+        ]
         figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=13, frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
@@ -210,5 +213,5 @@ def _deformed(panel: Axes, vectors: Float[Tensor, "3 X Y Z"], plane: Plane, grid
 
 def _slice(volume: Tensor, plane: Plane) -> Tensor:
     """``(across, up)``."""
-    cut = volume.select(plane.through, plane.index)
+    cut = volume.select(plane.through, plane.at)
     return cut if plane.across < plane.up else cut.T
