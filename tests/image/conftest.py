@@ -1,15 +1,24 @@
-"""Features whose value at any place is known, so that a pair can be made to any motion without resampling."""
+"""Features whose value at any place is known, so that a pair can show any motion without resampling; one thread."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
 Waves = Callable[[Tensor], Tensor]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The volumes here are so small that threads only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
