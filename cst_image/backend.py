@@ -132,9 +132,11 @@ class ImageBackend:
         if not self.config.standardise:
             return features
         inside = on_lattice(mask, stride)
-        seen = features.flatten(1) if inside is None else features[:, inside]
-        deviation, mean = torch.std_mean(seen, dim=1, correction=0)
-        return (features - mean[:, None, None, None]) / (deviation[:, None, None, None] + _EPSILON)
+        # a small field of view may lie between the sites
+        seen = features.flatten(1) if inside is None or not inside.any() else features[:, inside]
+        # not the deviation: its gradient is NaN where a channel is constant
+        variance, mean = (part[:, None, None, None] for part in torch.var_mean(seen, dim=1, correction=0))
+        return (features - mean) / (variance + _EPSILON**2).sqrt()
 
     def solve(
         self, pair: ImagePair, fixed: Float[Tensor, "C x y z"], moving: Float[Tensor, "C x y z"]

@@ -13,8 +13,6 @@ from torch.nn import functional
 from cst_image.lattice import box_means
 from cst_image.shift_costs import compiled_shift_costs
 
-_CHEAP = 1 << 22
-
 
 class Shift(NamedTuple):
     """Where a candidate displacement meets the other lattice: ``fixed[inside]`` goes to ``moving[there]``."""
@@ -68,14 +66,18 @@ def shift_costs(
 
 def shifts(shape: torch.Size, reach: int) -> Iterator[Shift]:
     """One a candidate, in the order of `candidate_displacements`."""
-    axes = [
-        [(slice(max(0, -s), max(0, n - s)), slice(max(0, s), max(0, n + s))) for s in range(-reach, reach + 1)]
-        for n in shape
-    ]
+    axes = [[_overlap(n, step) for step in range(-reach, reach + 1)] for n in shape]
     for x in axes[0]:
         for y in axes[1]:
             for z in axes[2]:
                 yield Shift((x[0], y[0], z[0]), (x[1], y[1], z[1]))
+
+
+def _overlap(n: int, step: int) -> tuple[slice, slice]:
+    """Along one axis; both empty where ``step`` leads from every site out of the lattice."""
+    length = max(0, n - abs(step))
+    first, second = max(0, -step), max(0, step)
+    return slice(first, first + length), slice(second, second + length)
 
 
 def _visible(shape: torch.Size, reach: int, mask: Tensor | None, device: torch.device) -> Bool[Tensor, "K x y z"]:

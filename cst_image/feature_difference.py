@@ -129,5 +129,5 @@ def _between(p, n):  # pragma: no cover - compiled
     last = n - 1
     free = _F(1.0) if 0 < p < last else _F(0.0)
     p = min(max(p, _F(0.0)), _F(last))
-    low = min(int(p), max(last - 1, 0))
+    low = max(min(int(p), last - 1), 0)  # also of what is not a number
     return low, min(low + 1, last), p - _F(low), free

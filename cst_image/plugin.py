@@ -6,18 +6,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
 import torch
-from jaxtyping import Integer
-from torch import Tensor, nn
+from torch import nn
 
-from cst_core.field import DisplacementField, warp
-from cst_core.metrics import dice, hd95, jacobian_figures
+from cst_core.metrics import hd95, jacobian_figures
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset
 from cst_image.backend import ImageBackend
-from cst_image.case import ImageCase
 from cst_image.config import PRESETS, ImageConfig
+from cst_image.overlap import mean, name_of, overlap
 from cst_image.pair import ImagePair
 
 
@@ -58,19 +55,16 @@ class ImagePlugin:
             folding_percent=figures.folding_percent,
             seconds=seconds,
         )
-        if not isinstance(case, ImageCase) or case.fixed_labels is None or case.moving_labels is None:
+        found = overlap(case, field)
+        if found is None:
             return score
-        fixed, moving = case.fixed_labels, case.moving_labels
-        before, after = dice(fixed, moving), dice(fixed, warped := warp_labels(moving, field))
-        surfaces = hd95(fixed, warped, field.grid.spacing)
-        names = case.label_names or {}
         return replace(
             score,
-            dice=_mean(after),
-            dice_initial=_mean(before),
-            dice_per_label=_named(after, names),
-            dice_per_label_initial=_named(before, names),
-            hd95_mm=_mean(surfaces),
+            dice=mean(found.after),
+            dice_initial=mean(found.before),
+            dice_per_label={name_of(case, label): value for label, value in found.after.items()},
+            dice_per_label_initial={name_of(case, label): value for label, value in found.before.items()},
+            hd95_mm=mean(hd95(found.fixed, found.warped, field.grid.spacing)),
         )
 
     def shipped(self) -> Mapping[str, Path]:
@@ -89,19 +83,6 @@ def at_test(backend: ImageBackend) -> ImageBackend:
     """The same backend with the smoothness of test time."""
     config = backend.config.model_copy(update={"smoothness": backend.config.test_smoothness})
     return ImageBackend(config, backend.device)
-
-
-def warp_labels(labels: Integer[Tensor, "X Y Z"], field: DisplacementField) -> Integer[Tensor, "X Y Z"]:
-    """A label map of the moving scan in the frame of the fixed one, nearest neighbour."""
-    return warp(labels, field.vectors, field.grid.spacing, mode="nearest")
-
-
-def _named(values: Mapping[int, float], names: Mapping[int, str]) -> dict[str, float]:
-    return {names.get(label, str(label)): value for label, value in values.items()}
-
-
-def _mean(values: Mapping[int, float]) -> float | None:
-    return fmean(values.values()) if values else None
 
 
 PLUGIN = ImagePlugin()

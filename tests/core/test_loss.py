@@ -52,3 +52,35 @@ def test_difficulty_is_the_mean_change_in_single_precision():
     value = difficulty(predicted, refined)
     assert isinstance(value, float)
     assert value == pytest.approx(100.0 * math.sqrt(3.0))
+
+
+def test_sites_within_the_margin_do_not_count():
+    difference = torch.zeros(3, 6, 7, 8)
+    difference[0] = 100.0
+    difference[0, 2:-2, 2:-2, 2:-2] = 1.0
+    label = torch.zeros_like(difference)
+    assert batch_loss([difference], [label], margin=2) == pytest.approx(1.0)
+    assert float(batch_loss([difference], [label], margin=1)) > 10
+    leaf = difference.clone().requires_grad_()
+    batch_loss([leaf], [label], margin=2).backward()
+    touched = leaf.grad[0] != 0
+    assert int(touched.sum()) == 2 * 3 * 4
+    assert touched[2:-2, 2:-2, 2:-2].all()
+
+
+def test_without_a_margin_every_site_counts():
+    difference = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(2))
+    label = torch.zeros_like(difference)
+    assert torch.equal(batch_loss([difference], [label]), mean_euclidean_error(difference, label))
+
+
+def test_a_margin_that_leaves_nothing_is_refused():
+    field = torch.zeros(3, 9, 4, 9)
+    with pytest.raises(ValueError, match=r"margin must leave .*\(9, 4, 9\).*got 2 at every side"):
+        batch_loss([field], [field], margin=2)
+    assert batch_loss([field], [field], margin=1) == 0
+
+
+def test_clouds_have_no_margin():
+    cloud = torch.ones(3, 5)
+    assert torch.equal(batch_loss([cloud], [torch.zeros(3, 5)], margin=8), batch_loss([cloud], [torch.zeros(3, 5)]))
