@@ -13,7 +13,7 @@ from cst_image.consistency import make_consistent
 from cst_image.instance import InstanceSettings, instance_optimisation
 from cst_image.lattice import lattice_grid, lattice_shape
 from cst_image.pair import ImagePair
-from cst_image.refine import _projected, refine
+from cst_image.refine import projected, refine
 
 SHAPE, SPACING = (16, 20, 14), (2.0, 1.5, 2.5)
 BARE = ImageConfig(
@@ -148,7 +148,7 @@ class _Sites(torch.nn.Module):
 def test_adam_is_instance_optimisation_of_the_whole_field(pair):
     run = Run(pair, adam=True, data_weight=3.0, instance_scale=2.0, smoothness=0.4, field_smoothing=2)
     features = [
-        _projected(run.backend.standardised(second, mask, 2), 4)
+        projected(run.backend.standardised(second, mask, 2), 4)
         for second, mask in (
             (run.features.fixed_second, pair.fixed_mask),
             (run.features.moving_second, pair.moving_mask),
@@ -190,8 +190,8 @@ def test_every_setting_of_adam_is_heard(pair, switches):
 
 def test_projection_keeps_squared_differences_in_the_mean():
     features = torch.randn(24, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    wide = _projected(features, 3000)
+    wide = projected(features, 3000)
     assert torch.allclose(wide.square().mean(0), features.square().mean(0), rtol=0.15)
-    assert torch.equal(_projected(features, 5), _projected(features, 5))
-    assert _projected(features, 5).shape == (5, 4, 4, 4)
+    assert torch.equal(projected(features, 5), projected(features, 5))
+    assert projected(features, 5).shape == (5, 4, 4, 4)
     assert lattice_shape(SHAPE, 2) == LATTICE.shape
