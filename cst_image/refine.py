@@ -72,9 +72,14 @@ def _optimised(
         projected(backend.standardised(second.float(), mask, stride), config.instance_channels)
         for second, mask in zip((features.fixed_second, features.moving_second), masks, strict=True)
     )
+    spacing = lattice_grid(pair.grid, stride).spacing
     weight = torch.ones_like(field[0])
     if pair.fixed_mask is not None:
         weight = pair.fixed_mask[0, ::stride, ::stride, ::stride].to(weight)
+    if pair.moving_mask is not None:
+        # where the start leads to what the moving scan shows: else its edge would be drawn towards the fixed one's
+        shown = pair.moving_mask[0, ::stride, ::stride, ::stride].to(weight)
+        weight = weight * (warp(shown, field, spacing, padding="zeros") > 0.5)
     settings = InstanceSettings(
         config.adam_steps,
         config.adam_rate,
@@ -82,7 +87,7 @@ def _optimised(
         config.smoothness,
         config.field_smoothing,
     )
-    voxel = field.new_tensor(lattice_grid(pair.grid, stride).spacing)[:, None, None, None]
+    voxel = field.new_tensor(spacing)[:, None, None, None]
     return voxel * instance_optimisation(fixed, moving, field / voxel, weight, settings)
 
 

@@ -107,3 +107,10 @@ def test_steps():
     assert TrainConfig(iterations=7).steps(10) == 7
     assert TrainConfig(epochs=60, batch_size=4).steps(8) == 120
     assert TrainConfig(epochs=1, batch_size=64).steps(8) == 1
+
+
+def test_margin():
+    assert TrainConfig().margin == 0
+    assert resolved(None, ["margin=8"]).train.margin == 8
+    with pytest.raises(ConfigError, match=r"train\.margin.*got -1"):
+        resolved(None, ["margin=-1"])

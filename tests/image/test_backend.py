@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cst_core.affine import draw_image_affines, for_grid
 from cst_core.config import TrainConfig
 from cst_core.field import Grid, positions, warp
 from cst_core.runs import Run
@@ -17,7 +18,7 @@ from cst_core.snapshots import Snapshot
 from cst_core.training import self_train, weights_digest
 from cst_image.backend import ImageBackend, on_lattice
 from cst_image.config import ImageConfig
-from cst_image.lattice import lattice_shape
+from cst_image.lattice import lattice_grid, lattice_shape
 from cst_image.network import Features
 from cst_image.pair import ImagePair
 
@@ -175,7 +176,7 @@ def test_a_gradient_step_lowers_the_loss():
 def test_the_augmented_label_leads_from_the_augmented_fixed_to_the_augmented_moving(waves, seed):
     """An analytic pair: fixed(x) = moving(x + u(x)). The published label, exp(log A1 - log A2), fails."""
     backend = ImageBackend(SMALL)
-    shape = (24, 28, 22)
+    shape = (25, 29, 23)  # the lattice of labels does not cover the same field of view
     grid, image = Grid.of(shape, SPACING), waves(6, 30.0)
 
     def motion(x: Tensor) -> Tensor:
@@ -193,6 +194,29 @@ def test_the_augmented_label_leads_from_the_augmented_fixed_to_the_augmented_mov
     assert inside.float().mean() > 0.3
     assert error < 0.04
     assert without > 5 * error
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (25, 29, 23)])
+def test_the_augmented_label_is_exact_at_its_own_sites(shape):
+    """u is linear, so nothing is lost between sites: the label is A2^-1 (A1 x + u(A1 x)) - x to the last digits."""
+    backend, pair = ImageBackend(SMALL), pair_of(shape)
+    lattice = lattice_grid(pair.grid, 2)
+    x = positions(lattice.shape, lattice.spacing, torch.float64)
+    matrix = 0.1 * torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def motion(at: Tensor) -> Tensor:
+        return torch.einsum("ab,b...->a...", matrix, at) + 2
+
+    _, label = backend.augment(pair, motion(x).float(), seeded(3))
+    drawn = draw_image_affines(seeded(3), SMALL.sigma_first, SMALL.sigma_second)
+    first, second = (for_grid(affine, pair.grid) for affine in drawn)
+    seen = first.apply_to_sites(x)
+    exact = second.inverse().apply_to_sites(seen + motion(seen)) - x
+    last = x.amax((1, 2, 3))[:, None, None, None]
+    inside = ((seen >= 0) & (seen <= last)).all(0)  # beyond, u is continued
+    assert inside.float().mean() > 0.5
+    assert torch.allclose(label.double()[:, inside], exact[:, inside], rtol=0, atol=1e-3)
+    assert (exact - motion(x)).abs().max() > 1
 
 
 def test_augmentation_replays_and_marks_what_left_the_volume():
@@ -247,6 +271,9 @@ def test_networks_depend_on_their_seed_alone():
     assert weights_digest(backend.new_network(5)) == weights_digest(first)
     assert weights_digest(backend.new_network(6)) != weights_digest(first)
     assert (len(first.towers), len(backend.untrained(0).towers)) == (1, 2)
+    wide = ImageBackend(SMALL.model_copy(update={"towers": 3}))
+    assert (len(wide.new_network(0).towers), len(wide.untrained(0).towers)) == (3, 2)
+    assert wide.predict(wide.new_network(0), [pair_of()])[0].isfinite().all()
 
 
 TRAIN = TrainConfig(stages=2, iterations=2, batch_size=2, margin=1)

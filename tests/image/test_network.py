@@ -24,6 +24,7 @@ def test_layers_are_the_papers():
     assert [c.out_channels for c in convolutions] == [32, 64, 128, 128, 128, 16]
     assert [c.stride[0] for c in convolutions] == [2, 1, 2, 1, 2, 1]
     assert [c.kernel_size[0] for c in convolutions] == [3, 3, 3, 3, 3, 1]
+    assert {c.padding_mode for c in convolutions} == {"zeros"}
     assert sum(isinstance(m, nn.BatchNorm3d) for m in tower.modules()) == 5
     assert isinstance(list(tower.modules())[-1], nn.Conv3d)  # features have a sign
 

@@ -156,10 +156,28 @@ def test_adam_is_instance_optimisation_of_the_whole_field(pair):
     ]
     voxel = torch.tensor(LATTICE.spacing)[:, None, None, None]
     weight = pair.fixed_mask[0, ::2, ::2, ::2].float()
+    shown = warp(pair.moving_mask[0, ::2, ::2, ::2].float(), run.predicted, LATTICE.spacing, padding="zeros") > 0.5
+    assert not shown[weight > 0].all()
+    weight = weight * shown
     settings = InstanceSettings(4, 0.2, 3.0 * 2.0**2, 0.4, 2)
     expected = voxel * instance_optimisation(*features, run.predicted / voxel, weight, settings)
     assert torch.allclose(run.refined, expected, atol=1e-6)
     assert (run.refined - run.predicted).abs().max() > 0.1
+
+
+def test_adam_does_not_fit_the_padding_of_the_moving_scan(waves):
+    """The same scan twice, of which the moving one lacks the top: what stands there instead draws nothing."""
+    grid = Grid.of((24, 20, 20), (1.0, 1.0, 1.0))
+    fixed = waves(6, 16.0)(positions(grid.shape, grid.spacing)).mean(0, keepdim=True) + 1.0
+    moving, seen = fixed.clone(), torch.ones(1, *grid.shape, dtype=torch.bool)
+    seen[..., 14:] = False
+    moving[~seen] = -3.0
+    config = ImageConfig(**BARE.model_dump() | {"adam": True, "adam_steps": 30, "standardise": False})
+    lengths = []
+    for mask in (seen, None):
+        field = ImageBackend(config).register(_Sites(), ImagePair(fixed, moving, grid, None, mask)).refined
+        lengths.append(float(field[..., :6].norm(dim=0).amax()))
+    assert lengths[0] < 0.3 * lengths[1]
 
 
 def test_consistency_then_second_warp_then_adam(pair):
