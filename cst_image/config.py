@@ -134,7 +134,7 @@ _PAPER_TRAIN: dict[str, Any] = {"stages": 8, "iterations": 1000, "batch_size": 2
 
 _SMALL: dict[str, Any] = {
     "intensity": "mr",
-    "channels": (16, 32, 64, 64),
+    "channels": (16, 16, 32, 32),
     "strides": (1, 1, 2, 1),
     "reach": 3,
     "cost_scale": 2.0,
@@ -142,10 +142,24 @@ _SMALL: dict[str, Any] = {
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }
-_SMALL_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 100, "batch_size": 2, "margin": 2}
+_SMALL_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 300, "margin": 2}
+_COARSE: dict[str, Any] = {
+    "spacing": 4.0,
+    "channels": (16, 32, 64, 64),
+    "strides": (2, 1, 2, 1),
+    "cost_scale": 2.0,
+    "first_towers": 4,
+    "final_smoothing": 1,
+    "max_train_pairs": 60,
+}
+_COARSE_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 200, "margin": 2}
+_QUICK: dict[str, Any] = _COARSE | {"channels": (16, 16, 32, 32), "max_train_pairs": 12}
+_QUICK_TRAIN: dict[str, Any] = {"stages": 2, "iterations": 60, "margin": 2}
 
 PRESETS = MappingProxyType(
     {
+        "quick": Preset("coarse, with fewer pairs and steps: minutes on two cores; the default", _QUICK_TRAIN, _QUICK),
+        "coarse": Preset("abdomen at 4 mm with a narrower network: an hour or two on two cores", _COARSE_TRAIN, _COARSE),
         "small": Preset("small anatomy in MR: matches at stride 2, labels at full resolution", _SMALL_TRAIN, _SMALL),
         "paper": Preset("as published: 8 stages of 1000 iterations; wants a GPU", _PAPER_TRAIN, _PAPER),
     }

@@ -24,7 +24,7 @@ class ImagePlugin:
     name = "image"
     config_class = ImageConfig
     presets: Mapping[str, Preset] = PRESETS
-    default_preset = "small"
+    default_preset = "quick"
 
     def backend(self, config: ImageConfig, device: str) -> ImageBackend:
         """The four verbs under this configuration."""

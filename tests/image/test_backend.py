@@ -77,7 +77,8 @@ def test_register_is_predict_in_evaluation_mode():
     network = backend.new_network(0)
     registration = backend.register(network, pair)
     assert not network.training
-    assert torch.equal(registration.predicted, backend.predict(network, [pair])[0])
+    # without gradients the costs are compiled: the same up to the order of sums
+    torch.testing.assert_close(registration.predicted, backend.predict(network, [pair])[0], rtol=0, atol=1e-3)
     assert not registration.predicted.requires_grad
     assert not registration.refined.requires_grad
 
