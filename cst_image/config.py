@@ -147,7 +147,7 @@ _COARSE: dict[str, Any] = {
     "spacing": 4.0,
     "channels": (16, 32, 64, 64),
     "strides": (2, 1, 2, 1),
-    "cost_scale": 2.0,
+    "cost_scale": 5.0,
     "first_towers": 4,
     "final_smoothing": 1,
     "max_train_pairs": 60,
