@@ -32,6 +32,20 @@ def rewritten(file: Path, **changes: str) -> Path:
     return file
 
 
+def test_stored_in_half_precision_only_what_it_holds_exactly(toy, tmp_path: Path):
+    config = toy.config_class()
+    network, told = toy.backend(config, "cpu").new_network(3), config.model_dump(mode="json")
+    with pytest.raises(ValueError, match="round it first"):
+        save_model(tmp_path / "w.safetensors", network, "toy", told, ABOUT, stored=torch.float16)
+    network = network.half().float()
+    save_model(tmp_path / "w.safetensors", network, "toy", told, ABOUT, stored=torch.float16)
+    with safe_open(tmp_path / "w.safetensors", "pt") as stream:
+        assert {stream.get_tensor(name).dtype for name in stream.keys()} == {torch.float16}  # noqa: SIM118
+    loaded = load_model(tmp_path / "w.safetensors", toy, "cpu").network.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
+    assert {value.dtype for value in loaded.values()} == {torch.float32}
+
+
 def test_round_trip(toy, file: Path):
     model = load_model(file, toy, "cpu")
     assert model.config.sharpness == model.backend.config.sharpness == 7.0
