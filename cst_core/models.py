@@ -58,7 +58,8 @@ def save_model(
         backend_name: Who can use them.
         backend_config: ``config.model_dump(mode="json")`` of the backend's configuration.
         about: ``trained_on``, figures and the like; anything that JSON can hold.
-        stored: Type of the numbers in the file, where it is not the network's; it must hold each of them exactly.
+        stored: Type of the floating-point numbers in the file, where it is not the network's; it must hold each of
+            them exactly.
 
     Raises:
         ValueError: ``stored`` would change a weight.
@@ -66,6 +67,8 @@ def save_model(
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     if stored is not None:
         for name, tensor in tensors.items():
+            if not tensor.is_floating_point():
+                continue
             tensors[name] = tensor.to(stored)
             if not torch.equal(tensors[name].to(tensor.dtype), tensor):
                 raise ValueError(f"stored: {stored} must hold every weight exactly, but changes {name}; round it first")
