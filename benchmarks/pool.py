@@ -2,7 +2,7 @@
 
     python benchmarks/pool.py RUN RUN RUN --out FILE.safetensors
 
-This is how the shipped `copd-fold` weights were made. They are rounded to half precision, in which they are stored.
+This is how the shipped weights were made. They are rounded to half precision, in which they are stored.
 """
 
 from __future__ import annotations
