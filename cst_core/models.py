@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -46,7 +47,12 @@ class Model(NamedTuple):
 
 
 def save_model(
-    path: Path, network: nn.Module, backend_name: str, backend_config: Mapping[str, Any], about: Mapping[str, Any]
+    path: Path,
+    network: nn.Module,
+    backend_name: str,
+    backend_config: Mapping[str, Any],
+    about: Mapping[str, Any],
+    stored: torch.dtype | None = None,
 ) -> None:
     """Write the weights, with all that is needed to use them, under their name only once complete.
 
@@ -56,8 +62,20 @@ def save_model(
         backend_name: Who can use them.
         backend_config: ``config.model_dump(mode="json")`` of the backend's configuration.
         about: ``trained_on``, figures and the like; anything that JSON can hold.
+        stored: Type of the floating-point numbers in the file, where it is not the network's; it must hold each of
+            them exactly.
+
+    Raises:
+        ValueError: ``stored`` would change a weight.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    if stored is not None:
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point():
+                continue
+            tensors[name] = tensor.to(stored)
+            if not torch.equal(tensors[name].to(tensor.dtype), tensor):
+                raise ValueError(f"stored: {stored} must hold every weight exactly, but changes {name}; round it first")
     metadata = {
         "format": FORMAT,
         "cst": version(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from einops import rearrange
@@ -26,7 +27,7 @@ class GraphCNN(nn.Module):
     """Three EdgeConvs 3->32->32->64, then 64->64, instance norm, 64->C (Sec. 3).
 
     ``towers`` networks of this kind run side by side on the same graph and their features are concatenated: with random
-    weights, the wider the better; a mode of its own for the first labels.
+    weights, the wider the better; a mode of its own for the first labels. Trained ones are `pooled`.
     """
 
     def __init__(self, features: int = 64, widths: Sequence[int] = (32, 32, 64), towers: int = 1) -> None:
@@ -40,6 +41,16 @@ class GraphCNN(nn.Module):
         points, neighbour_index = batch["pos"], batch["neighbour_index"]
         features = torch.cat([tower(points, neighbour_index, sizes) for tower in self.towers], 1)
         return list(features.split(sizes))
+
+
+def pooled(networks: Sequence[GraphCNN]) -> GraphCNN:
+    """The towers of several trained networks side by side: of towers of equal width, the data cost is their mean.
+
+    Networks of different seeds have learned the same labels and fail in different places.
+    """
+    one = deepcopy(networks[0])
+    one.towers = nn.ModuleList(deepcopy(tower) for network in networks for tower in network.towers)
+    return one
 
 
 class _Tower(nn.Module):

@@ -32,6 +32,21 @@ def rewritten(file: Path, **changes: str) -> Path:
     return file
 
 
+def test_stored_in_half_precision_only_what_it_holds_exactly(toy, tmp_path: Path):
+    config = toy.config_class()
+    network, told = toy.backend(config, "cpu").new_network(3), config.model_dump(mode="json")
+    with pytest.raises(ValueError, match="round it first"):
+        save_model(tmp_path / "w.safetensors", network, "toy", told, ABOUT, stored=torch.float16)
+    network = network.half().float()
+    save_model(tmp_path / "w.safetensors", network, "toy", told, ABOUT, stored=torch.float16)
+    with safe_open(tmp_path / "w.safetensors", "pt") as stream:
+        assert stream.get_tensor("0.weight").dtype == torch.float16
+        assert stream.get_tensor("1.num_batches_tracked").dtype == torch.int64  # counts are left alone
+    loaded = load_model(tmp_path / "w.safetensors", toy, "cpu").network.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
+    assert all(value.dtype == network.state_dict()[name].dtype for name, value in loaded.items())
+
+
 def test_round_trip(toy, file: Path):
     model = load_model(file, toy, "cpu")
     assert model.config.sharpness == model.backend.config.sharpness == 7.0

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from cst_points.network import EdgeConv, GraphCNN, cloud_graph, instance_norm
+from cst_points.lbp import data_cost
+from cst_points.network import EdgeConv, GraphCNN, cloud_graph, instance_norm, pooled
 
 
 def cloud(n: int, seed: int) -> Tensor:
@@ -95,6 +96,18 @@ def test_towers_are_concatenated():
         alone.towers[0].load_state_dict(wide.towers[number].state_dict())
         assert torch.equal(part, alone([graph])[0])
     assert not torch.allclose(features[:, :8], features[:, 8:16])
+
+
+def test_pooled_networks_have_the_mean_of_their_data_costs():
+    parts, graphs = [network(seed=1), network(seed=2, towers=2)], [cloud_graph(cloud(n, n), 6) for n in (30, 41)]
+    partner = torch.arange(41).expand(30, -1)
+    both = pooled(parts)
+    costs = [data_cost(*net(graphs), partner) for net in (*parts, both)]
+    assert torch.allclose(costs[2], (costs[0] + 2 * costs[1]) / 3, atol=1e-10)
+    assert not torch.allclose(costs[0], costs[1], atol=1e-3)
+    with torch.no_grad():
+        both.towers[0].out.weight.zero_()  # the parts are not touched
+    assert parts[0].towers[0].out.weight.abs().sum() > 0
 
 
 def test_order_of_points_does_not_matter():

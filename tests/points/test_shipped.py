@@ -4,7 +4,7 @@ import pytest
 
 from cst_core.evaluation import evaluate
 from cst_core.models import load_model
-from cst_points.config import PointsConfig
+from cst_points.config import PRESETS, PointsConfig
 from cst_points.plugin import PLUGIN
 
 NAMES = {*(f"copd-fold{fold}" for fold in range(1, 6)), "lung"}
@@ -23,6 +23,9 @@ def test_loads_and_says_what_it_was_trained_on(name):
     assert model.about["trained_on"] == "LungKeypoints"
     assert model.about["fold"] == (None if name == "lung" else int(name[-1]))
     assert model.about["pairs"] == (32 if name == "lung" else 30)
+    assert model.about["seeds"] == [0, 1, 2]
+    assert len(model.network.towers) == 3
+    assert model.config == PointsConfig(**PRESETS["best"].backend, towers=3)
 
 
 @pytest.mark.real
