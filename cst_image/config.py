@@ -159,7 +159,7 @@ _QUICK_TRAIN: dict[str, Any] = {"stages": 2, "iterations": 60, "margin": 2}
 PRESETS = MappingProxyType(
     {
         "quick": Preset("coarse, with fewer pairs and steps: minutes on two cores; the default", _QUICK_TRAIN, _QUICK),
-        "coarse": Preset("abdomen at 4 mm with a narrower network: an hour or two on two cores", _COARSE_TRAIN, _COARSE),
+        "coarse": Preset("abdomen at 4 mm, narrower: an hour or two on two cores", _COARSE_TRAIN, _COARSE),
         "small": Preset("small anatomy in MR: matches at stride 2, labels at full resolution", _SMALL_TRAIN, _SMALL),
         "paper": Preset("as published: 8 stages of 1000 iterations; wants a GPU", _PAPER_TRAIN, _PAPER),
     }
