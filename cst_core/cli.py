@@ -74,7 +74,7 @@ def train(
 
 def evaluate(
     backend: BackendOption,
-    model: Annotated[str, typer.Option(metavar="RUN|FILE|NAME", help="Or random: untrained features.")],
+    model: Annotated[str, typer.Option(metavar="RUN|FILE|NAME", help="Or random, random:PRESET: untrained features.")],
     data: Annotated[
         str | None,
         typer.Option(

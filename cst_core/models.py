@@ -93,8 +93,9 @@ def load_model(
     """Find and load weights.
 
     Args:
-        reference: ``random``; a shipped name; a run folder (its last finished stage); or a weights file. A name
-            comes before a folder that is called the same: write ``./lung`` for the folder.
+        reference: ``random`` (of the default preset) or ``random:PRESET``; a shipped name; a run folder (its last
+            finished stage); or a weights file. A name comes before a folder that is called the same: write ``./lung``
+            for the folder.
         plugin: The backend's.
         device: ``cpu`` or ``cuda``.
         assignments: ``key=value`` over the configuration that is stored with the weights (or the default preset's,
@@ -104,8 +105,9 @@ def load_model(
         CheckpointError: there is no such model, or it is damaged or of another backend.
         ConfigError: an assignment that the backend does not know, or under which the weights do not fit.
     """
-    if str(reference) == RANDOM:
-        return _random(plugin, device, assignments)
+    name, _, preset = str(reference).partition(":")
+    if name == RANDOM:
+        return _random(plugin, preset or plugin.default_preset, device, assignments)
     file = find_weights(reference, plugin)
     tensors, metadata = _read(file)
     if metadata["backend"] != plugin.name:
@@ -192,11 +194,14 @@ def _settings(config: BaseModel, assignments: Sequence[str]) -> dict[str, Any]:
     return {key: values[key] for key in keys}
 
 
-def _random(plugin: BackendPlugin[Any], device: str, assignments: Sequence[str]) -> Model:
+def _random(plugin: BackendPlugin[Any], preset: str, device: str, assignments: Sequence[str]) -> Model:
+    if preset not in plugin.presets:
+        known = ", ".join(plugin.presets)
+        raise CheckpointError(f"--model {RANDOM}:{preset}: no such preset of {plugin.name!r}; known: {known}")
     try:
-        config = plugin.config_class.model_validate(dict(plugin.presets[plugin.default_preset].backend))
-    except (KeyError, ValidationError) as error:
-        raise ConfigError(f"backend {plugin.name!r}: its default preset is invalid ({error}); repair it") from error
+        config = plugin.config_class.model_validate(dict(plugin.presets[preset].backend))
+    except ValidationError as error:
+        raise ConfigError(f"backend {plugin.name!r}: its preset {preset} is invalid ({error}); repair it") from error
     config = overridden(plugin.name, config, assignments)
     backend = plugin.backend(config, device)
     network = plugin.untrained(backend, RANDOM_SEED).eval()

@@ -129,3 +129,9 @@ def test_pickles_and_others_are_refused(toy, tmp_path: Path):
     save_file({"w": torch.zeros(3)}, tmp_path / "plain.safetensors")
     with pytest.raises(CheckpointError, match="not written by this program"):
         load_model(tmp_path / "plain.safetensors", toy, "cpu")
+
+
+def test_random_features_of_any_preset(toy):
+    assert load_model("random:long", toy, "cpu").file is None
+    with pytest.raises(CheckpointError, match="no such preset"):
+        load_model("random:nothing", toy, "cpu")
