@@ -6,7 +6,7 @@ from cst_core.evaluation import evaluate
 from cst_core.models import load_model
 from cst_image.plugin import PLUGIN
 
-NAMES = {"hippocampus"}
+NAMES = {"abdomen", "hippocampus"}
 
 
 def test_all_are_here_and_small():
@@ -20,6 +20,12 @@ def test_hippocampus_says_what_it_was_trained_on():
     assert not model.network.training
     assert (model.about["trained_on"], model.about["fold"], model.about["pairs"]) == ("HippocampusMR", 1, 60)
     assert model.config.intensity == "mr"
+
+
+def test_abdomen_says_that_it_is_coarse():
+    model = load_model("abdomen", PLUGIN, "cpu")
+    assert (model.about["trained_on"], model.about["pairs"]) == ("AbdomenCTCT", 50)
+    assert (model.config.intensity, model.config.spacing) == ("ct", 4.0)
 
 
 @pytest.mark.real
