@@ -15,6 +15,7 @@ from record import circumstances, write
 
 from cst_core.evaluation import evaluate, summary
 from cst_core.models import load_model
+from cst_image.config import ImageConfig
 from cst_image.plugin import PLUGIN
 
 STEPS: dict[str, Sequence[str]] = {
@@ -39,7 +40,8 @@ def main() -> None:
     for name in options.models:
         for steps, settings in STEPS.items():
             model = load_model(name, PLUGIN, "cpu", settings)
-            data = PLUGIN.read_data(options.data, options.fold, model.config, "cpu")
+            config = ImageConfig.model_validate(model.config.model_dump())
+            data = PLUGIN.read_data(options.data, options.fold, config, "cpu")
             found = summary(evaluate(PLUGIN, model.backend, model.network, data.test))
             mean = {figure: found["mean"][figure] for figure in FIGURES}
             rows.append({"model": name, "steps": steps, "n_pairs": len(data.test), **mean, "sd": found["sd"]["dice"]})
