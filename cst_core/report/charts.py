@@ -30,7 +30,7 @@ class Scale(NamedTuple):
     start: float
     end: float
 
-    def at(self, value: float) -> float:
+    def at(self, value: float | int) -> float:
         """The place of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
@@ -75,7 +75,7 @@ def histogram(title: str, values: Sequence[float], edges: Sequence[float], most:
     """Counts of ``values`` between ``edges``, under a common height ``most``; a line marks the median."""
     height = 150.0
     across = Scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT)
-    up = Scale(0, max(most, 1), height - BOTTOM, TOP)
+    up = Scale(0.0, float(max(most, 1)), height - BOTTOM, TOP)
     parts = [*_frame([0.0, float(max(most, 1))], up, "pairs", x_label, height)]
     parts += [
         _text(across.at(x), height - BOTTOM + 17, f"{x:g}", "middle")

@@ -16,7 +16,9 @@
     }
   }
   const middle = low.map((value, axis) => (value + high[axis]) / 2);
-  const radius = Math.max(1, Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2);
+  const away = sets.flatMap(({ points }) => Array.from({ length: points.length / 3 }, (_, i) => Math.hypot(
+    points[3 * i] - middle[0], points[3 * i + 1] - middle[1], points[3 * i + 2] - middle[2])));
+  const radius = Math.max(1, away.sort((p, q) => p - q)[Math.floor(0.99 * (away.length - 1))]);  // an outlier may lie outside
 
   // Turned by `turn` about the body's long axis, then tilted by `tilt`; zero is the view from the front.
   const VIEWS = { front: [0, 0], left: [-Math.PI / 2, 0], below: [0, -Math.PI / 2] };
@@ -45,12 +47,13 @@
           const v = Math.min(255, Math.round((255 * set.values[i]) / info.top)) * 3, t = COLOURS.sequential;
           tint = `rgb(${t[v]},${t[v + 1]},${t[v + 2]})`;
         } else if (colour.value === "value") tint = "#6b7680";
-        marks.push([depth, width / 2 + x * zoom, height / 2 - y * zoom, tint, set.key === "landmarks" ? 2.2 : 1.1]);
+        marks.push([depth, width / 2 + x * zoom, height / 2 - y * zoom, tint, set.key === "landmarks" ? 2 : 1]);
       }
     }
+    const usual = Math.max(2, Math.min(4.5, 250 / Math.sqrt(marks.length + 1)));
     marks.sort((p, q) => p[0] - q[0]);
     for (const [depth, x, y, tint, weight] of marks) {
-      const near = 0.5 + 0.5 * (depth / radius + 1) / 2, side = weight * scale * (0.7 + near) * Math.sqrt(size);
+      const near = 0.5 + 0.5 * (depth / radius + 1) / 2, side = weight * usual * scale * (0.5 + 0.6 * near) * Math.sqrt(size);
       pen.globalAlpha = 0.35 + 0.65 * near;
       pen.fillStyle = tint;
       pen.fillRect(x - side / 2, y - side / 2, side, side);
