@@ -122,7 +122,7 @@ class _Reader:
             )
         confidence = self._output("confidence.nii.gz", "mean")
         if confidence is not None:
-            found.append(_millimetres("confidence", "expected error", confidence))
+            found.append(_millimetres("confidence", self._result.uncertainty, confidence))
         return found, grid
 
     def _vectors(self) -> np.ndarray | None:

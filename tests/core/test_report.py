@@ -108,7 +108,14 @@ def test_a_registration_is_shown_whole(registration: tuple[Path, Page]) -> None:
     assert set(data["labels"]) == {"fixed", "warped", "moving"}
     assert len(page.all("canvas")) == 3
     assert sum(a.get("type") == "range" for a in page.all("input")) == 4
-    for said in ("Good", "Forward and backward agree", "0.610 → 0.860", "A note about <this> & that.", "liver"):
+    for said in (
+        "moving onto fixed",
+        "Good",
+        "Forward and backward agree",
+        "0.610 → 0.860",
+        "A note about <this> & that.",
+        "liver",
+    ):
         assert said in page.text
     assert "antsApplyTransforms -d 3 -i moving.nii.gz -r fixed.nii.gz" in page.text
 
@@ -208,9 +215,28 @@ def test_clouds_are_packed_whole(tmp_path: Path) -> None:
     assert set(sets) == {"fixed", "displaced", "moving", "landmarks"}
     fixed, displaced, moving = (unpacked(sets[key]["points"]) for key in ("fixed", "displaced", "moving"))
     lengths = np.linalg.norm(displaced - fixed, axis=1)
-    np.testing.assert_allclose(lengths, np.frombuffer(base64.b64decode(sets["displaced"]["values"]), "<f4"), atol=1e-3)
+    np.testing.assert_allclose(
+        lengths, np.frombuffer(base64.b64decode(sets["displaced"]["values"]["displacement"]), "<f4"), atol=1e-3
+    )
     np.testing.assert_allclose(np.sort(moving, axis=0), np.sort(displaced, axis=0), atol=1e-3)
+    assert [scale["key"] for scale in page.data("clouds-data")["scales"]] == ["displacement", "error"]
     assert "Every landmark" in page.text
+
+
+def test_columns_are_found_by_name_and_a_common_shift_is_taken_off(tmp_path: Path) -> None:
+    folder = report_folders.cloud_folder(tmp_path)
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    u = np.array([500.0, 0, 0]) + np.arange(150).reshape(50, 3) / 50
+    np.savetxt(folder / "displaced.csv", x + u, delimiter=",", header="x,y,z", comments="")
+    table = np.hstack([x, u, np.full((50, 1), 2.5)])
+    np.savetxt(folder / "displacement.csv", table, delimiter=",", header="x,y,z,dx,dy,dz,confidence_mm", comments="")
+    write_registration_report(folder, tmp_path / "report.html")
+    data = Page(tmp_path / "report.html").data("clouds-data")
+    sets = {one["key"]: one for one in data["sets"]}
+    np.testing.assert_allclose(np.sort(unpacked(sets["fixed"]["points"]), axis=0), np.sort(x, axis=0), atol=1e-4)
+    assert data["scales"][0]["name"] == "displacement beyond the common shift of 501 mm"
+    assert data["scales"][0]["top"] < 4
+    assert set(np.frombuffer(base64.b64decode(sets["displaced"]["values"]["confidence"]), "<f4")) == {2.5}
 
 
 def unpacked(text: str) -> np.ndarray:
@@ -301,7 +327,7 @@ def test_the_command_tells_the_folders_apart(cst, tmp_path: Path) -> None:
 
 def test_large_volumes_are_reduced_to_cubes() -> None:
     assert reduction((512, 512, 800), (0.7, 0.7, 1.0), 8e6) == (4, 4, 2)
-    assert reduction((192, 160, 256), (2, 2, 2), 8e6) == (1, 1, 1)
+    assert reduction((192, 160, 256), (2.0, 2.0, 2.0), 8e6) == (1, 1, 1)
     assert reduction((512, 512, 40), (0.8, 0.8, 5.0), 8e6) == (2, 2, 1)
 
 
