@@ -24,6 +24,7 @@ _ABOUT = {
     "landmarks_moved.csv": "the fixed landmarks, displaced",
     "jacobian.nii.gz": "local change of volume; 0 or less is a fold",
     "confidence.nii.gz": "uncertainty of every voxel, mm",
+    "report.html": "this page",
     "displaced.csv": "the fixed points, displaced into the moving scan (mm)",
     "displacement.csv": "the displacement of every fixed point (mm)",
 }

@@ -18,7 +18,7 @@ from cst_core.errors import DataError
 from cst_core.report import write_registration_report, write_run_report
 from cst_core.report.charts import counts, nice_ticks
 from cst_core.report.checks import checks_of, verdict_of
-from cst_core.report.mosaic import columns, contrast, label_bytes, mosaic
+from cst_core.report.mosaic import columns, contrast, label_bytes, lossy, mosaic
 from cst_core.report.page import embedded_json
 from cst_core.report.run_figures import sign_test
 from cst_core.report.run_log import read_log
@@ -205,6 +205,15 @@ def test_without_images_figures_remain(tmp_path: Path) -> None:
     assert "0.610 → 0.860" in page.text
 
 
+def test_figures_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "register.json").write_text('{"format": "cst-registration-1", "confidence": null, "notes": null}')
+    write_registration_report(tmp_path, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    check_alone(page)
+    assert "No confidence was computed" in page.text
+    assert "Checks" not in page.text
+
+
 def test_clouds_are_packed_whole(tmp_path: Path) -> None:
     folder = report_folders.cloud_folder(tmp_path)
     write_registration_report(folder, tmp_path / "report.html")
@@ -374,6 +383,13 @@ def test_a_mosaic_holds_every_slice() -> None:
     for k in range(11):
         row, column = divmod(k, wide)
         np.testing.assert_array_equal(tiles[row * 7 : (row + 1) * 7, column * 5 : (column + 1) * 5], values[..., k].T)
+
+
+def test_noise_does_not_make_a_page_large() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 60), dtype=np.uint8)
+    free, bounded = (len(lossy(noise, most)) for most in (10**9, 60_000))
+    assert free > 120_000
+    assert bounded < 60_000 * 1.4
 
 
 def test_labels_share_numbers_between_maps() -> None:

@@ -38,7 +38,7 @@
       } else grey = p * (1 - part) + q * part;
       let r = grey, g = grey, bl = grey;
       if (over) {
-        const v = over[i], weight = colours === COLOURS.diverging ? Math.min(1, Math.abs(v - 127.5) / 50) * 0.75 : 0.7 * Math.sqrt(v / 255);
+        const v = over[i], weight = colours === COLOURS.diverging ? Math.min(1, Math.abs(v - 127.5) / 50) * 0.75 : 0.75 * (v / 255) ** 0.7;
         r += weight * (colours[3 * v] - r); g += weight * (colours[3 * v + 1] - g); bl += weight * (colours[3 * v + 2] - bl);
       }
       if (fold && fold[i]) [r, g, bl] = FOLD;
@@ -110,6 +110,7 @@
         if (info.labels[image]) control("lines-legend").append(key(colour, `labels of ${nameOf(image)}`));
       }
     } else if (lines.value === "grid") control("lines-legend").append("Lines of a regular grid, displaced" + (info.images.some((i) => i.key === "affine") ? " (without the affine part)" : ""));
+    if (mode.value === "difference") control("lines-legend").append(" Grey: equal; light: the second image is the brighter.");
     const blend = mode.value === "blend", checker = mode.value === "checker";
     amount.closest("label").hidden = mode.value === "difference";
     control("amount-name").textContent = blend ? "First to second" : "Size of squares";
