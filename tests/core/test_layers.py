@@ -22,7 +22,11 @@ MAX_LINES = 250
 # Who may import whom; a door may always import itself.
 LAYERS = {CORE: (), "cst_image": (CORE,), "cst_points": (CORE,), "benchmarks": (CORE, *BACKENDS)}
 # Libraries that stay at the edges, and where the edges are.
-FILES = ("cst_core.transforms_io", *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")))
+FILES = (
+    "cst_core.transforms_io",
+    "cst_core.report.volume_file",
+    *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")),
+)
 EDGES = {
     "pykeops": ("cst_points.knn", "cst_points.tps"),
     "nibabel": FILES,
@@ -33,6 +37,7 @@ EDGES = {
 HEAVY = {
     *("torch", "torch_geometric", "numpy", "scipy", "skimage", "matplotlib", "numba", "pykeops", "tensorboard"),
     *("safetensors", "pydantic", "jaxtyping", "nibabel", "open3d", "SimpleITK"),
+    *("jinja2", "markupsafe", "PIL"),
 }
 
 
