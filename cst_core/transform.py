@@ -44,6 +44,11 @@ class WorldAffine:
         if not torch.linalg.det(self.matrix[:3, :3]).abs() > 1e-12:
             raise ValueError(f"matrix must be invertible, got {self.matrix.tolist()}")
 
+    @classmethod
+    def identity(cls) -> WorldAffine:
+        """x -> x."""
+        return cls(torch.eye(4, dtype=torch.float64))
+
     def map(self, points: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3"]:
         """The images of points, RAS mm."""
         return points.double() @ self.matrix[:3, :3].T + self.matrix[:3, 3]

@@ -22,7 +22,10 @@ MAX_LINES = 250
 # Who may import whom; a door may always import itself.
 LAYERS = {CORE: (), "cst_image": (CORE,), "cst_points": (CORE,), "benchmarks": (CORE, *BACKENDS)}
 # Libraries that stay at the edges, and where the edges are.
-FILES = ("cst_core.transforms_io", *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")))
+FILES = (
+    *(f"cst_core.{m}" for m in ("itk_field", "itk_transform", "nifti", "transforms_io")),
+    *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")),
+)
 EDGES = {
     "pykeops": ("cst_points.knn", "cst_points.tps"),
     "nibabel": FILES,
