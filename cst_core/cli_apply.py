@@ -25,8 +25,9 @@ from cst_core.nifti import Volume, open_nifti, placed, read_grid, read_volume, s
 from cst_core.niftyreg_io import NAME as NIFTYREG_NAME
 from cst_core.point_list import Frame, read_points, write_points
 from cst_core.resample import Interpolation, PointsOf, by_file, by_transform, default_outside, resample
-from cst_core.transform import Transform, WorldField, is_inside, same_grid, slab_points, to_indices
+from cst_core.transform import Transform, WorldField
 from cst_core.transforms_io import FORWARD, NIFTI, input_files, read_transform
+from cst_core.world_grid import is_inside, same_grid, slab_points, to_indices
 
 BACKWARD = "displacement_inverse.nii.gz"
 """The way back in a folder that ``cst register`` made."""

@@ -22,7 +22,8 @@ from cst_core.field import Grid
 from cst_core.files import replace_atomically
 from cst_core.itk_field import check_finite
 from cst_core.nifti import placed, save_nifti
-from cst_core.transform import WorldField, slab_points, slabs, to_indices
+from cst_core.transform import WorldField
+from cst_core.world_grid import slab_points, slabs, to_indices
 
 
 def write_learn2reg(path: Path, field: WorldField, moving: Grid) -> None:
@@ -64,7 +65,7 @@ def read_learn2reg_npz(path: Path, fixed: Grid, moving: Grid) -> WorldField:
         DataError: as `read_learn2reg`, or a file that holds no such array.
     """
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as stream, np.load(stream) as arrays:
             halves = arrays["arr_0"]
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(

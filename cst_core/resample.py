@@ -21,7 +21,8 @@ from torch import Tensor
 from cst_core.field import Grid, sample
 from cst_core.itk_field import FieldFile
 from cst_core.nifti import Volume
-from cst_core.transform import Transform, is_inside, slab_points, slabs, to_indices
+from cst_core.transform import Transform
+from cst_core.world_grid import is_inside, slab_points, slabs, to_indices
 
 Interpolation = Literal["linear", "nearest", "label"]
 PointsOf = Callable[[int, int], Tensor]

@@ -21,10 +21,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from cst_core.field import DisplacementField, Grid, sample
+from cst_core.world_grid import is_inside, same_grid, slab_points, slabs, to_indices
 
-_SAME = 1e-3  # mm, by which the corners of one grid may lie off those of another that counts as the same
-_EDGE = 1e-6  # voxels, by which rounding may put a point beyond the face on which it lies
-_SITES = 2**20  # points that are mapped at once
 _SOLVED = 1e-5  # mm, a residual at which the inversion stops
 _SMALLEST_STEP = 1e-3
 
@@ -170,40 +168,6 @@ class Transform:
         return InvertedField(WorldField(vectors, grid), residual)
 
 
-def slabs(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Ranges of the third array axis that hold about a million voxels each, in order."""
-    step = max(1, _SITES // (shape[0] * shape[1]))
-    return [(start, min(start + step, shape[2])) for start in range(0, shape[2], step)]
-
-
-def slab_points(grid: Grid, start: int, stop: int) -> Float64[Tensor, "N 3"]:
-    """World positions, RAS mm, of the voxels whose third index is in ``start .. stop - 1``; the third index fastest."""
-    ranges = [torch.arange(n, dtype=torch.float64) for n in grid.shape[:2]]
-    index = torch.cartesian_prod(*ranges, torch.arange(start, stop, dtype=torch.float64))
-    return index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-
-
-def to_indices(grid: Grid, points: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3"]:
-    """RAS mm to voxel indices, with fractions."""
-    inverse = torch.linalg.inv(grid.affine)
-    return points.double() @ inverse[:3, :3].T + inverse[:3, 3]
-
-
-def is_inside(index: Float64[Tensor, "N 3"], shape: Sequence[int]) -> Tensor:
-    """Which indices lie within the outer voxel faces of a grid: ``(N,)`` booleans."""
-    size = torch.tensor(list(shape), dtype=torch.float64)
-    return ((index >= -0.5 - _EDGE) & (index <= size - 0.5 + _EDGE)).all(1)
-
-
-def same_grid(one: Grid, other: Grid) -> bool:
-    """Whether two grids place the same voxels at the same positions, to a thousandth of a millimetre."""
-    if one.shape != other.shape:
-        return False
-    corners = torch.cartesian_prod(*[torch.tensor([0.0, n - 1.0], dtype=torch.float64) for n in one.shape])
-    shift = corners @ (one.affine - other.affine)[:3, :3].T + (one.affine - other.affine)[:3, 3]
-    return bool(shift.abs().max() < _SAME)
-
-
 def _as_slab(vectors: Float64[Tensor, "N 3"], shape: Sequence[int]) -> Float[Tensor, "3 X Y n"]:
     return vectors.T.reshape(3, shape[0], shape[1], -1).float()
 
@@ -211,15 +175,23 @@ def _as_slab(vectors: Float64[Tensor, "N 3"], shape: Sequence[int]) -> Float[Ten
 def _invert_field(
     field: WorldField, points: Float64[Tensor, "N 3"], iterations: int
 ) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "N"]]:
-    """x with x + u(x) = point, and the distance that is left."""
-    best, missing = points.clone(), -field.at(points)
+    """x with x + u(x) = point, and the distance that is left.
+
+    Begins where the field's best affine map would have come from, as the two worlds may lie far apart; at the point
+    itself where that is beyond the grid. Steps are those of the affine map.
+    """
+    back = _best_affine(field).inverse()
+    best = back.map(points)
+    beyond = ~is_inside(to_indices(field.grid, best), field.grid.shape)
+    best[beyond] = points[beyond]
+    missing = points - field.map(best)
     residual = torch.linalg.vector_norm(missing, dim=1)
     step = torch.ones_like(residual)
     for _ in range(iterations):
         open_ = ((residual > _SOLVED) & (step > _SMALLEST_STEP)).nonzero()[:, 0]
         if len(open_) == 0:
             break
-        tried = best[open_] + step[open_, None] * missing[open_]
+        tried = best[open_] + step[open_, None] * (missing[open_] @ back.matrix[:3, :3].T)
         still = points[open_] - field.map(tried)
         left = torch.linalg.vector_norm(still, dim=1)
         closer = left < residual[open_]
@@ -227,3 +199,18 @@ def _invert_field(
         better = open_[closer]
         best[better], missing[better], residual[better] = tried[closer], still[closer], left[closer]
     return best, residual
+
+
+def _best_affine(field: WorldField) -> WorldAffine:
+    """The affine map nearest to a field, by least squares over some thousand voxels."""
+    ranges = [torch.arange(0, n, max(1, n // 16)) for n in field.grid.shape]
+    index = torch.cartesian_prod(*ranges)
+    points = index.double() @ field.grid.affine[:3, :3].T
+    centre = points.mean(0)
+    system = torch.cat([points - centre, torch.ones(len(points), 1, dtype=torch.float64)], dim=1)
+    found = torch.linalg.pinv(system) @ field.vectors[:, index[:, 0], index[:, 1], index[:, 2]].T.double()
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] += found[:3].T
+    matrix[:3, 3] = found[3] - found[:3].T @ (centre + field.grid.affine[:3, 3])
+    # a field that folds as a whole has no map back to begin with
+    return WorldAffine(matrix) if float(torch.linalg.det(matrix[:3, :3])) > 1e-2 else WorldAffine.identity()
