@@ -139,6 +139,12 @@ def oriented_grid(axes: str, shape: tuple[int, int, int], spacing: tuple[float, 
     return Grid.from_affine(shape, affine)
 
 
+@pytest.fixture
+def oriented() -> Callable[[str], Grid]:
+    """A small anisotropic grid in one of `ORIENTATIONS`."""
+    return lambda axes: oriented_grid(axes, (6, 5, 4), (1.0, 2.0, 3.0))
+
+
 @pytest.fixture(params=ORIENTATIONS)
 def pair(request: pytest.FixtureRequest):
     """A fixed grid in four orientations, each with a moving grid in another."""
