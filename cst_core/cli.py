@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cst_core import plugins
+from cst_core.cli_transforms import apply, convert
 from cst_core.errors import ConfigError, CstError
 
 _DEBUG = "--debug"
@@ -149,7 +150,7 @@ def build_app() -> typer.Typer:
         # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
         del debug
 
-    for verb in (train, evaluate, report, info):
+    for verb in (train, evaluate, apply, convert, report, info):
         app.command()(verb)
     prepare = typer.Typer(help="Bring raw scans into the form that training reads.", no_args_is_help=True)
     for entry in plugins.found(plugins.PREPARE).values():

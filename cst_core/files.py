@@ -14,12 +14,13 @@ PARTIAL = ".*.partial"
 
 
 @contextmanager
-def replace_atomically(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
     """Yield a sibling to write to; it takes the place of ``path`` only once the block ends without an error.
 
     A full disk, a kill or an exception leaves the old file as it was. The data is on the disk before the name is.
+    ``suffix`` ends the sibling's name, for libraries that choose a format by it.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{suffix}")
     try:
         yield partial
         sync(partial)

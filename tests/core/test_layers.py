@@ -23,8 +23,7 @@ MAX_LINES = 250
 LAYERS = {CORE: (), "cst_image": (CORE,), "cst_points": (CORE,), "benchmarks": (CORE, *BACKENDS)}
 # Libraries that stay at the edges, and where the edges are.
 FILES = (
-    "cst_core.transforms_io",
-    "cst_core.report.volume_file",
+    *(f"cst_core.{m}" for m in ("itk_field", "itk_transform", "nifti", "transforms_io", "report.volume_file")),
     *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")),
 )
 EDGES = {
