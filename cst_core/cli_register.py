@@ -68,8 +68,10 @@ def run(options: RegisterOptions, console: Console) -> None:
 
 def result_table(result: Mapping[str, Any]) -> Table:
     """Before and after, for people; rows without any figure are left out."""
-    table = Table(title=f"{Path(result['inputs']['moving']['path']).name} onto "
-                  f"{Path(result['inputs']['fixed']['path']).name}", title_justify="left")
+    table = Table(
+        title=f"{Path(result['inputs']['moving']['path']).name} onto {Path(result['inputs']['fixed']['path']).name}",
+        title_justify="left",
+    )
     for heading in ("", "before", "after"):
         table.add_column(heading, justify="right" if heading else "left")
     before, after = result["initial"], result["final"]
@@ -103,8 +105,12 @@ def _batch(options: RegisterOptions, plugin: BackendPlugin[Any], source: Path, c
 
     outcomes = register_batch(batch, pairs, options.out, told)
     failed = [outcome.id for outcome in outcomes if outcome.what == "failed"]
-    console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} pairs complete in {options.out}", markup=False,
-                  highlight=False, soft_wrap=True)
+    console.print(
+        f"{len(outcomes) - len(failed)} of {len(outcomes)} pairs complete in {options.out}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     if failed:
         raise CstError(
             f"--pairs {source}: {len(failed)} of {len(outcomes)} pairs failed ({', '.join(failed)}); "

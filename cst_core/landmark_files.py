@@ -38,9 +38,7 @@ def read_landmarks(path: Path) -> Landmarks:
     return Landmarks(values[:, :3], values[:, 3:])
 
 
-def write_moved(
-    path: Path, landmarks: Landmarks, moved: Float[Tensor, "L 3"], errors: Float[Tensor, "L"]
-) -> None:
+def write_moved(path: Path, landmarks: Landmarks, moved: Float[Tensor, "L 3"], errors: Float[Tensor, "L"]) -> None:
     """The landmarks with a third place each: where the registration takes the fixed one, and its error, mm."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -64,7 +62,9 @@ def _rows(path: Path) -> list[list[str]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: must be text in UTF-8 ({error.reason} at byte {error.start}); save it as CSV") from None
+        raise DataError(
+            f"{path}: must be text in UTF-8 ({error.reason} at byte {error.start}); save it as CSV"
+        ) from None
     return [row for row in csv.reader(text.splitlines()) if any(word.strip() for word in row)] or [[]]
 
 

@@ -100,8 +100,7 @@ def register(
         part = register_files_of(plugin).register_files(model, request, folder)
         result = finite({"format": FORMAT, "cst": version(), **known, **part})
         _write(folder / RESULT, result)
-        result = _reported(folder, result)
-    return result
+        return _reported(folder, result)
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -52,9 +52,7 @@ def check_batch_folder(out: Path, pairs: Sequence[Listed], resume: bool, overwri
         )
 
 
-def register_batch(
-    batch: Batch, pairs: Sequence[Listed], out: Path, told: Callable[[Outcome], None]
-) -> list[Outcome]:
+def register_batch(batch: Batch, pairs: Sequence[Listed], out: Path, told: Callable[[Outcome], None]) -> list[Outcome]:
     """Register all pairs, each into ``out/<id>``; ``told`` hears of each when it is finished.
 
     With ``resume``, results of the same model, options and inputs are kept and others are replaced; what a killed
