@@ -28,9 +28,9 @@ FILES = (
 )
 EDGES = {
     "pykeops": ("cst_points.knn", "cst_points.tps"),
-    "nibabel": FILES,
+    "nibabel": (*FILES, "cst_image.native_files"),
     "open3d": ("cst_points.formats.pcd",),
-    "SimpleITK": FILES,
+    "SimpleITK": (*FILES, "cst_image.prealignment"),
 }
 # What `cst --help` does not wait for.
 HEAVY = {
