@@ -80,7 +80,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_row(heading, number(before.get(key), digits), number(after[key], digits))
     affine, inverse, moved = (result.get(key) or {} for key in ("affine", "inverse_residual_mm", "displacement_mm"))
     rows = [
-        ("affine: mutual information", affine.get("similarity_before"), affine.get("similarity_after"), 3),
+        ("similarity, by the affine map", affine.get("similarity_before"), affine.get("similarity_after"), 3),
         ("displacement mm, mean", None, moved.get("mean"), 2),
         ("folding %", None, result.get("folding_percent"), 3),
         ("SDlogJ", None, result.get("sdlogj"), 3),

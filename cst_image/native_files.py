@@ -10,8 +10,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from cst_core.field import Grid
+from cst_core.itk_field import write_itk_field
+from cst_core.nifti import placed, save_nifti
 from cst_core.transform import WorldField
-from cst_core.transforms_io import save_nifti, write_itk_field
 from cst_image.scan import Header
 
 
@@ -47,14 +48,7 @@ def native_grid(header: Header) -> NativeGrid:
 
 def write_volume(path: Path, volume: Shaped[Tensor, "X Y Z"], native: NativeGrid) -> None:
     """A volume along right, anterior, superior as a NIfTI file on the scan's own voxels, in the volume's type."""
-    import nibabel
-
-    affine = native.grid.affine.numpy()
-    image = nibabel.Nifti1Image(native.turned_back(volume).numpy(), affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    save_nifti(path, image)
+    save_nifti(path, placed(native.turned_back(volume).numpy(), native.grid))
 
 
 def write_field(path: Path, vectors: Shaped[Tensor, "3 X Y Z"], native: NativeGrid) -> None:

@@ -1,4 +1,4 @@
-"""Affine pre-alignment of two scans of any grids: rigid from several starts, then affine, by mutual information."""
+"""Affine pre-alignment of two scans of any grids: from several starts, by mutual information; the best by edges."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_core.transforms_io import flip_world
+from cst_core.itk_transform import flip_world
 from cst_image.placement import place
-from cst_image.similarity import mutual_information, seen_by_both
+from cst_image.similarity import local_correlation, seen_by_both
 from cst_image.working_grid import Size, centred
 
 LEAST_OVERLAP = 0.1
@@ -45,7 +45,7 @@ class Prealignment(NamedTuple):
     used: bool
     """Whether it is not the identity."""
     similarity_before: float | None
-    """Normalised mutual information as the headers have it; None where the scans do not overlap."""
+    """`cst_image.similarity.local_correlation` as the headers have it; None where the scans do not overlap."""
     similarity_after: float | None
     notes: tuple[str, ...] = ()
 
@@ -54,8 +54,8 @@ def prealign(fixed: Scan, moving: Scan) -> Prealignment:
     """The affine map that makes two scans most alike.
 
     Starts: where the headers say, centre on centre of the fields of view, and of mass. Each is improved rigidly, the
-    best of them affinely, on grids of some hundred thousand voxels. The starts themselves are candidates too: what is
-    returned has the largest normalised mutual information of all.
+    best of all affinely, by mutual information, on grids of some hundred thousand voxels. Of all these maps, the
+    starts among them, the one with the largest local correlation is returned.
 
     Raises:
         DataError: no start brings the scans to overlap, or there is nothing to match.
@@ -106,7 +106,7 @@ def _coarse(scan: Scan) -> Scan:
 
 
 def _score(fixed: Scan, moving: Scan, matrix: Tensor) -> float | None:
-    """Normalised mutual information under a map; None if too little overlaps, or the map is no plausible one."""
+    """Local correlation under a map; None if too little overlaps, or the map is no plausible one."""
     if not 1 / VOLUME_RATIO < float(torch.linalg.det(matrix[:3, :3])) < VOLUME_RATIO:
         return None
     volume, inside = seen_by_both(fixed.grid, moving.grid, moving.volume, moving.mask, matrix)
@@ -115,7 +115,7 @@ def _score(fixed: Scan, moving: Scan, matrix: Tensor) -> float | None:
     voxels = (math.prod(scan.grid.spacing) * math.prod(scan.grid.shape) for scan in (fixed, moving))
     if float(inside.sum()) * math.prod(fixed.grid.spacing) < LEAST_OVERLAP * min(voxels):
         return None
-    return mutual_information(fixed.volume, volume, inside)
+    return local_correlation(fixed.volume, volume, inside)
 
 
 def _best(scored: list[tuple[float | None, Tensor]]) -> tuple[float, Tensor] | None:

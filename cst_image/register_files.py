@@ -12,11 +12,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from cst_core.field import Grid
+from cst_core.itk_transform import write_itk_affine
 from cst_core.landmark_files import write_moved
 from cst_core.models import Model
 from cst_core.plugin import RegisterRequest
 from cst_core.transform import Transform, WorldAffine, WorldField
-from cst_core.transforms_io import write_itk_affine
 from cst_core.verdict import confidence_entry
 from cst_image.backend import ImageBackend
 from cst_image.composed import determinant, length_figures

@@ -7,25 +7,36 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from cst_core.field import Grid
+from cst_image.lattice import box_means
 from cst_image.placement import place
 
-_BINS = 32
+_ROUNDS = 2
+_NOISE = 1e-4  # variance, of intensities that span a range of 1: below it there is no edge
+_LEAST = 1e-3
 _MOST = 4_000_000  # voxels of a correlation; of more, as many are taken at regular steps
 
 
-def mutual_information(
+def local_correlation(
     fixed: Float[Tensor, "X Y Z"], moving: Float[Tensor, "X Y Z"], inside: Bool[Tensor, "X Y Z"]
 ) -> float:
-    """Normalised mutual information (H(A) + H(B)) / H(A, B), from 1 (independent) to 2 (a function of each other).
+    """Mean squared correlation of the intensities around each voxel: 0 (unrelated) to 1.
 
-    Over the voxels ``inside``. Hardly changes with the size of the overlap alone (Studholme et al., Pattern
-    Recognition 1999), so that it compares alignments of scans that overlap partly.
+    Around: two rounds of 3-box means, over voxels ``inside`` alone. What two alignments of scans that overlap partly
+    are compared with: it asks whether edges lie on edges, and hardly changes with the overlap, where global measures
+    reward a shift that leaves more air or less of a bright organ in the overlap.
     """
-    a, b = (_binned(volume[inside]) for volume in (fixed, moving))
-    joint = torch.bincount(a * _BINS + b, minlength=_BINS**2).double().reshape(_BINS, _BINS)
-    joint = joint / joint.sum().clamp(min=1.0)
-    together = _entropy(joint)
-    return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / together if together > 0 else 1.0
+    weight = inside.float()
+    known = box_means(weight, _ROUNDS).clamp(min=_LEAST)
+
+    def around(values: Tensor) -> Tensor:
+        return box_means(values * weight, _ROUNDS) / known
+
+    a, b = around(fixed), around(moving)
+    variance_a, variance_b = (
+        (around(values.square()) - mean.square()).clamp(min=0.0) + _NOISE for values, mean in ((fixed, a), (moving, b))
+    )
+    covariance = around(fixed * moving) - a * b
+    return float((covariance.square() / (variance_a * variance_b))[inside].double().mean())
 
 
 def correlation(a: Float[Tensor, "X Y Z"], b: Float[Tensor, "X Y Z"], inside: Bool[Tensor, "X Y Z"]) -> float | None:
@@ -51,14 +62,3 @@ def seen_by_both(
     placed = place(volume, moving, fixed, mask=mask, through=through)
     inside = torch.ones(fixed.shape, dtype=torch.bool) if placed.mask is None else placed.mask
     return placed.volume, inside
-
-
-def _binned(values: Tensor) -> Tensor:
-    if not len(values):
-        return values.long()
-    low, high = float(values.min()), float(values.max())
-    return ((values - low) * (_BINS / max(high - low, 1e-12))).long().clamp(0, _BINS - 1)
-
-
-def _entropy(shares: Tensor) -> float:
-    return float(-torch.special.xlogy(shares, shares).sum())
