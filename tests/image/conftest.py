@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 Waves = Callable[[Tensor], Tensor]
+
+# `import blobs`, in the tests beside it, wherever they are run from
+_blobs = importlib.util.spec_from_file_location("blobs", Path(__file__).with_name("blobs.py"))
+assert _blobs is not None
+assert _blobs.loader is not None
+sys.modules["blobs"] = importlib.util.module_from_spec(_blobs)
+_blobs.loader.exec_module(sys.modules["blobs"])
 
 
 @pytest.fixture(scope="module", autouse=True)
