@@ -111,6 +111,17 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] 
             typer.echo(f"  {name:10} {value if isinstance(value, str) else _joined(value)}")
 
 
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN|RESULT", help="What cst train or cst register has made.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Default: report.html in the folder.")] = None,
+) -> None:
+    """One HTML file, complete in itself, on a training run or a registration."""
+    from cst_core.cli_report import report as run
+    from cst_core.progress import open_console
+
+    run(folder, out, open_console())
+
+
 def build_app() -> typer.Typer:
     """The whole command line; ``cst prepare`` has a command for every entry point, none of them imported yet."""
     app = typer.Typer(
@@ -128,7 +139,7 @@ def build_app() -> typer.Typer:
         # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
         del debug
 
-    for verb in (train, register, evaluate, apply, convert, info):
+    for verb in (train, register, evaluate, apply, convert, report, info):
         app.command()(verb)
     prepare = typer.Typer(help="Bring raw scans into the form that training reads.", no_args_is_help=True)
     for entry in plugins.found(plugins.PREPARE).values():

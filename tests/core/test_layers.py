@@ -23,7 +23,7 @@ MAX_LINES = 250
 LAYERS = {CORE: (), "cst_image": (CORE,), "cst_points": (CORE,), "benchmarks": (CORE, *BACKENDS)}
 # Libraries that stay at the edges, and where the edges are.
 FILES = (
-    *(f"cst_core.{m}" for m in ("itk_field", "itk_transform", "nifti", "transforms_io")),
+    *(f"cst_core.{m}" for m in ("itk_field", "itk_transform", "nifti", "report.volume_file", "transforms_io")),
     *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")),
 )
 EDGES = {
@@ -36,6 +36,7 @@ EDGES = {
 HEAVY = {
     *("torch", "torch_geometric", "numpy", "scipy", "skimage", "matplotlib", "numba", "pykeops", "tensorboard"),
     *("safetensors", "pydantic", "jaxtyping", "nibabel", "open3d", "SimpleITK"),
+    *("jinja2", "markupsafe", "PIL"),
 }
 
 
