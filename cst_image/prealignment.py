@@ -24,6 +24,7 @@ VOLUME_RATIO = 2.0
 _VOXELS = 300_000  # of the grids on which this is computed
 _ROUGH, _FINE = (4, 2), (4, 2, 1)  # shrink factors of the levels
 _BINS = 32
+_RIGID = 6  # parameters of a rotation and a shift
 _IDENTITY = torch.eye(4, dtype=torch.float64)
 _LPS = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)
 
@@ -181,16 +182,20 @@ def _optimised(images: tuple[tuple[Any, Any], tuple[Any, Any]], transform: Any, 
     """The map, RAS, that ITK finds from ``transform``; None where it finds nothing to match."""
     (fixed, fixed_mask), (moving, moving_mask) = images
     method = SimpleITK.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums of several threads differ in their last digits from run to run
     method.SetMetricAsMattesMutualInformation(_BINS)
     if fixed_mask is not None:
         method.SetMetricFixedMask(fixed_mask)
     if moving_mask is not None:
         method.SetMetricMovingMask(moving_mask)
     method.SetInterpolator(SimpleITK.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=0.01, numberOfIterations=100, relaxationFactor=0.6
-    )
+    if len(transform.GetParameters()) == _RIGID:  # from afar: steps of a length that only shrinks
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=1.0, minStep=1e-4, numberOfIterations=200, relaxationFactor=0.5
+        )
+    else:  # near by: fixed steps swing about a narrow optimum
+        method.SetOptimizerAsGradientDescentLineSearch(
+            learningRate=1.0, numberOfIterations=60, convergenceMinimumValue=1e-5, convergenceWindowSize=6
+        )
     method.SetOptimizerScalesFromPhysicalShift()
     smallest = min(fixed.GetSize())
     factors = [min(factor, max(1, smallest // 8)) for factor in shrink]

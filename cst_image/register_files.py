@@ -25,7 +25,16 @@ from cst_image.covering import covering_grid
 from cst_image.file_pair import FilePair, read_pair
 from cst_image.intensity import lowest
 from cst_image.measured import Measured, measure
-from cst_image.native_files import NativeGrid, native_grid, write_field, write_volume
+from cst_image.native_files import (
+    DETERMINANT_STEP,
+    MM_STEP,
+    STEP,
+    NativeGrid,
+    native_grid,
+    rounded_,
+    write_field,
+    write_volume,
+)
 from cst_image.pair import ImagePair
 from cst_image.placement import place
 from cst_image.plugin import at_test
@@ -89,6 +98,7 @@ def register_files(model: Model, request: RegisterRequest, folder: Path) -> Mapp
     del fixed, moving
     clock.lap("register")
     exported = Transform((found.deformation, found.affine)).on(pair.fixed.header.grid)
+    rounded_(exported.vectors, MM_STEP)
     result = _forward(pair, found, exported, folder)
     clock.lap("write")
     moving_grid = pair.moving.header.grid
@@ -97,7 +107,8 @@ def register_files(model: Model, request: RegisterRequest, folder: Path) -> Mapp
     )
     clock.lap("inverse")
     del exported
-    write_field(folder / FILES["displacement_inverse"], back.field.vectors, native_grid(pair.moving.header))
+    back_vectors = rounded_(back.field.vectors, MM_STEP)
+    write_field(folder / FILES["displacement_inverse"], back_vectors, native_grid(pair.moving.header))
     clock.lap("write")
     native = native_grid(pair.fixed.header).grid
     return {
@@ -145,9 +156,9 @@ def _forward(pair: FilePair, found: Found, exported: WorldField, folder: Path) -
     write_field(folder / FILES["displacement"], exported.vectors, native)
     write_itk_affine(folder / FILES["affine"], found.affine)
     trust, _ = onto(found.trust.values, found.deformation.grid, grid)
-    write_volume(folder / FILES["confidence"], trust, native)
+    write_volume(folder / FILES["confidence"], rounded_(trust, STEP), native)
     del trust
-    volumes = determinant(exported)
+    volumes = rounded_(determinant(exported), DETERMINANT_STEP)
     write_volume(folder / FILES["jacobian"], volumes, native)
     files = dict(FILES)
     measured = measure(pair, exported, Transform((found.deformation, found.affine)), volumes)
