@@ -12,6 +12,8 @@ from cst_core.errors import DataError
 
 SMALLEST_MM, LARGEST_MM, LARGEST_RATIO = 2.0, 5000.0, 20.0
 """Extents outside these are in another unit than mm; a cloud in [-1, 1] has an extent of at most 2."""
+FEWEST = 5
+"""Points of a cloud: four fix a spline's affine part."""
 LANDMARK_REACH_MM = 50.0
 """Landmarks farther than this outside their cloud's bounding box belong to other axes or another case."""
 
