@@ -36,7 +36,7 @@ _HEADER = "x,y,z,dx,dy,dz,confidence_mm"
 
 
 class Found(NamedTuple):
-    """A registration in the network's frame."""
+    """A registration in the network's frame, on the CPU."""
 
     field: Float[Tensor, "3 N"]
     """mm, at the fixed points."""
@@ -62,7 +62,9 @@ def register_files(model: Model, request: RegisterRequest, folder: Path) -> dict
     clock.append(time.perf_counter())
     figures = _field_figures(ready.pair, found.spline)
     entry, files = _write_points(folder, ready, found)
-    volumes = None if ready.volumes is None else write_volumes(folder, ready, found.spline, found.residual)
+    volumes = (
+        None if ready.grids is None else write_volumes(folder, request.moving, ready, found.spline, found.residual)
+    )
     marks = None
     if landmarks is not None:
         # of CTs through the field as it was written, so that other programs move them to the same places
@@ -81,7 +83,7 @@ def register_files(model: Model, request: RegisterRequest, folder: Path) -> dict
         **figures,
         "displacement_mm": entry,
         "inverse_residual_mm": volumes.inverse_residual_mm if volumes else None,
-        "confidence": confidence_entry(MEASURE, found.residual.cpu(), figures["folding_percent"], GOOD_MM, POOR_MM),
+        "confidence": confidence_entry(MEASURE, found.residual, figures["folding_percent"], GOOD_MM, POOR_MM),
         "landmarks": marks,
         "files": files
         | ({"landmarks_moved": "landmarks_moved.csv"} if marks else {})
@@ -115,11 +117,12 @@ def _registered(model: Model, pair: CloudPair) -> Found:
         spline = dense_spline(pair, field, backend.config)
     except ValueError as error:  # all points in one plane
         raise DataError(f"fixed cloud: cannot be registered ({error}); pass points that span space") from None
-    return Found(field, spline, residual(backend, model.network, pair, field))
+    doubted = residual(backend, model.network, pair, field)
+    return Found(field.cpu(), Spline(*(part.cpu() for part in spline)), doubted.cpu())
 
 
 def _field_figures(pair: CloudPair, spline: Spline) -> dict[str, Any]:
-    field = dense_field(pair, _on_cpu(spline), JACOBIAN_SPACING)
+    field = dense_field(pair, spline, JACOBIAN_SPACING)
     figures = jacobian_figures(field.vectors, field.grid.spacing)
     return {
         "sdlogj": figures.sdlogj,
@@ -132,7 +135,7 @@ def _write_points(folder: Path, ready: Ready, found: Found) -> tuple[dict[str, f
     fixed = ready.fixed_placed.inverse().map(ready.pair.fixed)
     moved = ready.carried(fixed, found.field.T)
     write_cloud(folder / "displaced.csv", moved)
-    rows = torch.cat([fixed, moved - fixed, found.residual.double().cpu()[:, None]], 1)
+    rows = torch.cat([fixed, moved - fixed, found.residual.double()[:, None]], 1)
     write_table(folder / "displacement.csv", _HEADER, rows)
     lengths = torch.linalg.vector_norm(moved - fixed, dim=1)
     figures = {
@@ -154,11 +157,7 @@ def _measure(folder: Path, landmarks: Landmarks, moved: Float64[Tensor, "L 3"]) 
 def _moved(ready: Ready, spline: Spline, points: Float64[Tensor, "L 3"]) -> Float64[Tensor, "L 3"]:
     """Fixed points, own mm, through the spline, own mm of the moving file."""
     there = ready.fixed_placed.map(points).float()
-    return ready.carried(points, displacement_at(ready.pair, _on_cpu(spline), there))
-
-
-def _on_cpu(spline: Spline) -> Spline:
-    return Spline(*(part.cpu() for part in spline))
+    return ready.carried(points, displacement_at(ready.pair, spline, there))
 
 
 def _affine(request: RegisterRequest, ready: Ready) -> dict[str, Any]:

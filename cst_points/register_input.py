@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
+from cst_core.nifti import read_grid
 from cst_core.plugin import RegisterRequest
 from cst_core.transform import WorldAffine
 from cst_points.case_folder import bounding_box, find_crop, read_crop
@@ -21,23 +22,13 @@ from cst_points.cloud import CloudPair
 from cst_points.formats import read_cloud
 from cst_points.lung_clouds import Frame, LungOptions, prepare_lung
 from cst_points.plausibility import check_units
-from cst_points.scan import Scan, read_mask, read_own_grid, read_scan
+from cst_points.scan import read_mask, read_scan
 
 _VOLUME = (".nii", ".nii.gz")
 RELEASE_FILLED = 0.8
 """Of [-1, 1], by a bounding box of the public keypoint release, mean over its axes and pairs. Clouds in other axes, or
 in the scanner's millimetres instead of the release's nominal ones, so come to the scale that networks know."""
 _RELEASE = "LungKeypoints"  # what weights of the public keypoint release say they were trained on
-
-
-class Volumes(NamedTuple):
-    """The CTs that clouds were extracted from."""
-
-    fixed: Scan
-    moving: Scan
-    fixed_grid: Grid
-    """Of the file as it is, before its axes were turned."""
-    moving_grid: Grid
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,8 @@ class Ready:
     fixed_placed: WorldAffine
     """The fixed file's own mm (a CT's: the scanner's RAS) to the network's."""
     moving_placed: WorldAffine
-    volumes: Volumes | None
-    """None for clouds."""
+    grids: tuple[Grid, Grid] | None
+    """Of the fixed and the moving CT's file as it is; None for clouds."""
     notes: tuple[str, ...]
 
     def carried(self, points: Float[Tensor, "N 3"], displacement: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3"]:
@@ -123,6 +114,7 @@ def _shift(centre: Float[Tensor, "3"]) -> WorldAffine:
 
 
 def _volumes(request: RegisterRequest) -> Ready:
+    grids = read_grid(request.fixed), read_grid(request.moving)
     fixed, moving = read_scan(request.fixed), read_scan(request.moving)
     masks = (request.fixed_mask, request.moving_mask)
     inside = [
@@ -151,9 +143,8 @@ def _volumes(request: RegisterRequest) -> Ready:
         clouds[1] = clouds[1] + shift.float()
         placed[1] = WorldAffine(_translation(shift) @ placed[1].matrix)
         notes.append("--no-affine: the clouds lie where the scanners' frames say")
-    grids = [read_own_grid(path) for path in (request.fixed, request.moving)]
     pair = CloudPair(clouds[0], clouds[1], origin, half_extent)
-    return Ready(pair, placed[0], placed[1], Volumes(fixed, moving, grids[0], grids[1]), tuple(notes))
+    return Ready(pair, placed[0], placed[1], grids, tuple(notes))
 
 
 def _placed(centre: Float[np.ndarray, " 3"]) -> WorldAffine:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from cst_core.errors import DataError
-from cst_core.field import Grid
-from cst_core.files import replace_atomically
 
 
 class Scan(NamedTuple):
@@ -54,19 +50,6 @@ def read_scan(path: Path, dirlab: str | None = None) -> Scan:
     return _canonical(path, image)
 
 
-def read_own_grid(path: Path) -> Grid:
-    """The grid of a NIfTI file as it is, with its axes in their own order and directions.
-
-    Raises:
-        DataError: as `read_scan`; also axes that are not orthogonal.
-    """
-    image = _load_nifti(path)
-    try:
-        return Grid.from_affine(image.shape, image.affine)
-    except ValueError as error:  # gantry tilt
-        raise DataError(f"{path}: cannot be registered as it lies ({error}); resample it to orthogonal axes") from None
-
-
 def _load_nifti(path: Path) -> Any:
     import nibabel
 
@@ -95,19 +78,6 @@ def _canonical(path: Path, image: Any) -> Scan:
             f"{path}: voxels must be finite, found {int((~np.isfinite(values)).sum())} NaN or infinite ones"
         )
     return Scan(values, np.asarray(image.affine, dtype=np.float64))
-
-
-def write_volume(path: Path, values: Float[Tensor, "X Y Z"], grid: Grid) -> None:
-    """A volume as NIfTI (``.nii.gz``), float32; it appears under its name when complete."""
-    import nibabel
-
-    affine = grid.affine.numpy()
-    image = nibabel.Nifti1Image(values.detach().cpu().float().numpy(), affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    with replace_atomically(path) as partial, gzip.GzipFile(partial, "wb", compresslevel=1, mtime=0) as stream:
-        image.to_stream(stream)
 
 
 def read_mask(path: Path, scan: Scan) -> Bool[np.ndarray, "X Y Z"]:
