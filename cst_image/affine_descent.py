@@ -79,9 +79,11 @@ def _solve(level: _Level, moving: Thumbnail, matrix: Tensor, middle: Tensor) -> 
         # d moving(A x) / d A: the world gradient times (x - middle, 1)
         columns = (gradient[:, :, None] * local[inside][:, None, :]).flatten(1)
         normal, right = columns.T @ columns, columns.T @ residual
-        fallen = 0.0
+        if not normal.any():  # nothing is shared, or nothing varies
+            break
+        fallen, floor = 0.0, 1e-9 * normal.diagonal().max() * torch.eye(12, dtype=torch.float64)
         for _ in range(4):
-            change = torch.linalg.solve(normal + damping * normal.diagonal().diag(), -right).reshape(3, 4)
+            change = torch.linalg.solve(normal + floor + damping * normal.diagonal().diag(), -right).reshape(3, 4)
             tried = matrix.clone()
             tried[:3, :3] += change[:, :3] / _UNIT
             tried[:3, 3] += change[:, 3] - change[:, :3] @ middle / _UNIT
