@@ -18,6 +18,7 @@ from cst_core.models import Model
 from cst_core.plugin import RegisterRequest
 from cst_core.transform import Transform, WorldAffine, WorldField
 from cst_core.verdict import confidence_entry
+from cst_core.way_back import ContinuedField, way_back
 from cst_image.backend import ImageBackend
 from cst_image.composed import determinant, length_figures
 from cst_image.confidence import Measure, confidence
@@ -40,7 +41,6 @@ from cst_image.placement import place
 from cst_image.plugin import at_test
 from cst_image.prealignment import Prealignment, Scan, as_placed, prealign
 from cst_image.pull import onto
-from cst_image.way_back import ContinuedField, way_back
 
 FILES = {
     "displacement": "displacement.nii.gz",
