@@ -21,7 +21,7 @@ from cst_core.verdict import confidence_entry
 from cst_core.way_back import ContinuedField, way_back
 from cst_image.backend import ImageBackend
 from cst_image.composed import determinant, length_figures
-from cst_image.confidence import Measure, confidence
+from cst_image.confidence import GOOD_MM, POOR_MM, Measure, confidence
 from cst_image.covering import covering_grid
 from cst_image.file_pair import FilePair, read_pair
 from cst_image.intensity import lowest
@@ -170,7 +170,7 @@ def _forward(pair: FilePair, found: Found, exported: WorldField, folder: Path) -
         "final": measured.final,
         **measured.jacobian._asdict(),
         "displacement_mm": length_figures(exported),
-        "confidence": confidence_entry(found.trust.name, seen, measured.jacobian.folding_percent),
+        "confidence": confidence_entry(found.trust.name, seen, measured.jacobian.folding_percent, GOOD_MM, POOR_MM),
         "landmarks": measured.landmark_figures,
         "files": files,
     }
@@ -197,9 +197,7 @@ def _notes(pair: FilePair, found: Found) -> list[str]:
     notes = []
     share = float(found.seen.float().mean())
     if share < 0.9:
-        notes.append(
-            f"both scans have data in {share:.0%} of the fixed field of view: the field goes on smoothly beyond"
-        )
+        notes.append(f"both scans have data in {share:.0%} of the fixed field of view; beyond, the field is a guess")
     notes += [
         f"{scan.header.path.name} does not say where it lies (neither sform nor qform)"
         for scan in (pair.fixed, pair.moving)
