@@ -15,18 +15,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cst_core import plugins
+from cst_core.cli_arguments import BackendOption, Device, DeviceOption, ModelOption, SetOption
 from cst_core.cli_transforms import apply, convert
 from cst_core.errors import ConfigError, CstError
+from cst_core.verb_register import register
 
 _DEBUG = "--debug"
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class Split(StrEnum):
@@ -36,13 +30,11 @@ class Split(StrEnum):
     TRAIN = "train"
 
 
-BackendOption = Annotated[str, typer.Option(help="Which kind of data: see cst info.", show_default=False)]
 DataOption = Annotated[
     str | None,
     typer.Option(metavar="DIR|phantom", help="Data folder. Default: the environment's CST_DATA, else a phantom."),
 ]
 FoldOption = Annotated[int | None, typer.Option(help="Fold of a data set that has folds.")]
-DeviceOption = Annotated[Device, typer.Option(help="auto: CUDA where there is one.")]
 
 
 def train(
@@ -75,7 +67,7 @@ def train(
 
 def evaluate(
     backend: BackendOption,
-    model: Annotated[str, typer.Option(metavar="RUN|FILE|NAME", help="Or random, random:PRESET: untrained features.")],
+    model: ModelOption,
     data: Annotated[
         str | None,
         typer.Option(
@@ -92,10 +84,7 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="Another result that --json wrote: compare pair by pair.")
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One of the backend's settings, this once; repeatable."),
-    ] = None,
+    assignments: SetOption = None,
 ) -> None:
     """Register pairs whose truth is known, and measure the error."""
     from cst_core.cli_evaluate import EvaluateOptions
@@ -150,7 +139,7 @@ def build_app() -> typer.Typer:
         # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
         del debug
 
-    for verb in (train, evaluate, apply, convert, report, info):
+    for verb in (train, register, evaluate, apply, convert, report, info):
         app.command()(verb)
     prepare = typer.Typer(help="Bring raw scans into the form that training reads.", no_args_is_help=True)
     for entry in plugins.found(plugins.PREPARE).values():

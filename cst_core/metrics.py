@@ -85,13 +85,20 @@ def jacobian_figures(
 
     ``vectors`` and ``spacing`` in mm. Standard deviations are those of the population, in float64.
     """
+    return determinant_figures(jacobian_determinant(vectors.detach(), spacing), mask)
+
+
+def determinant_figures(
+    determinant: Float[Tensor, "X Y Z"], mask: Bool[Tensor, "X Y Z"] | None = None
+) -> JacobianFigures:
+    """`jacobian_figures` of a determinant that is known already."""
     inner = (slice(2, -2),) * 3
-    jacobian = jacobian_determinant(vectors.detach(), spacing)[inner].double()
+    jacobian = determinant[inner].double()
     inside = jacobian.flatten() if mask is None else jacobian[mask[inner]]
     if inside.numel() == 0:
         raise ValueError(
             "vectors must have more than four voxels along each axis, and mask must select some that are two or more "
-            f"away from every side, got the shape {tuple(vectors.shape)}"
+            f"away from every side, got the shape {tuple(determinant.shape)}"
         )
     positive = inside[inside > 0]
     return JacobianFigures(

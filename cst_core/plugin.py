@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
 from torch import Tensor, nn
 
 from cst_core.backend import Backend
+
+if TYPE_CHECKING:
+    from cst_core.models import Model
 
 Pair = TypeVar("Pair")
 
@@ -120,4 +123,39 @@ class BackendPlugin(Protocol[Pair]):
 
     def picture(self, backend: Any, network: nn.Module, case: EvalCase[Pair], path: Path) -> None:
         """A PNG of one pair before and after registration."""
+        ...
+
+
+@dataclass(frozen=True)
+class RegisterRequest:
+    """The files of one ``cst register``; None is a file that was not given. All that is named here exists."""
+
+    fixed: Path
+    moving: Path
+    fixed_mask: Path | None = None
+    moving_mask: Path | None = None
+    fixed_labels: Path | None = None
+    """For measuring only; the registration never sees labels or landmarks."""
+    moving_labels: Path | None = None
+    landmarks: Path | None = None
+    """As `cst_core.landmark_files` reads them."""
+    affine: bool = True
+    """Whether a pre-alignment may be estimated; else the scans lie where their headers say."""
+    device: str = "cpu"
+
+
+class FileRegistration(Protocol):
+    """A third protocol, which a plugin may have besides `BackendPlugin`: ``cst register`` needs it."""
+
+    def register_files(self, model: Model, request: RegisterRequest, folder: Path) -> Mapping[str, Any]:
+        """Register one pair of files and write what was found into ``folder``, which exists and is empty.
+
+        Returns the backend's part of register.json (`cst_core.register` adds versions, model, options and inputs):
+        ``grid``, ``working_grid``, ``affine``, ``initial``, ``final``, ``sdlogj``, ``sdlogj_l2r``,
+        ``folding_percent``, ``displacement_mm``, ``inverse_residual_mm``, ``confidence``, ``landmarks``, ``files``,
+        ``seconds`` and ``notes``; what does not apply is None.
+
+        Raises:
+            DataError: a file cannot be used.
+        """
         ...

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Float64, Shaped
 from scipy import ndimage
 from torch import Tensor
 
@@ -35,6 +35,7 @@ def place(
     mode: Mode = "linear",
     mask: Bool[Tensor, "A B C"] | None = None,
     fill: float = 0.0,
+    through: Float64[Tensor, "4 4"] | None = None,
 ) -> Placed:
     """``volume``, on ``scan``, as it appears on ``target``, by the world positions of both.
 
@@ -48,14 +49,16 @@ def place(
         mode: of the interpolation.
         mask: where the volume has data; None: everywhere.
         fill: what stands where there is no data.
+        through: an affine map, RAS mm, from the target's world to the scan's; None: they are one.
     """
-    offset = whole_offset(scan, target)
+    index_map = _index_map(scan, target, through)
+    offset = _whole(index_map, target.shape)
     if offset is not None:
         moved = _shifted(volume, offset, target.shape, fill)
         known = torch.ones(scan.shape, dtype=torch.bool, device=volume.device) if mask is None else mask
         inside = _shifted(known, offset, target.shape, 0.0)
     else:
-        index = _indices(scan, target).to(volume.device)
+        index = _indices(index_map, target.shape).to(volume.device)
         inside = torch.stack(
             [(i > -0.5 - _EDGE) & (i < n - 0.5 + _EDGE) for i, n in zip(index, scan.shape, strict=True)]
         )
@@ -63,7 +66,7 @@ def place(
         points = index * index.new_tensor(scan.spacing)[:, None, None, None]
         if mask is not None:
             inside &= sample(mask[None], points, scan.spacing, "nearest")[0]
-        source = _smoothed(volume, scan, target) if mode == "linear" else volume
+        source = _smoothed(volume, index_map) if mode == "linear" else volume
         moved = sample(source[None], points, scan.spacing, mode)[0]
     if bool(inside.all()):
         return Placed(moved, None)
@@ -73,13 +76,7 @@ def place(
 
 def whole_offset(scan: Grid, target: Grid) -> tuple[int, int, int] | None:
     """The voxel of ``scan`` on which the first voxel of ``target`` lies; None if ``target`` is no shift by voxels."""
-    index_map = _index_map(scan, target)
-    x, y, z = (round(value) for value in index_map[:3, 3].tolist())
-    whole = torch.eye(4, dtype=torch.float64)
-    whole[:3, 3] = torch.tensor([x, y, z], dtype=torch.float64)
-    # over the target's extent
-    error = (index_map - whole).abs() @ torch.tensor([*target.shape, 1.0], dtype=torch.float64)
-    return (x, y, z) if bool(error.max() < _WHOLE) else None
+    return _whole(_index_map(scan, target), target.shape)
 
 
 def describe(grids: Iterable[tuple[Grid, Grid]]) -> str:
@@ -97,16 +94,24 @@ def describe(grids: Iterable[tuple[Grid, Grid]]) -> str:
     return ", ".join(f"{number} {what}" for what, number in count.items() if number)
 
 
-def _index_map(scan: Grid, target: Grid) -> Float[Tensor, "4 4"]:
+def _whole(index_map: Float[Tensor, "4 4"], shape: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    x, y, z = (round(value) for value in index_map[:3, 3].tolist())
+    whole = torch.eye(4, dtype=torch.float64)
+    whole[:3, 3] = torch.tensor([x, y, z], dtype=torch.float64)
+    # over the target's extent
+    error = (index_map - whole).abs() @ torch.tensor([*shape, 1.0], dtype=torch.float64)
+    return (x, y, z) if bool(error.max() < _WHOLE) else None
+
+
+def _index_map(scan: Grid, target: Grid, through: Float[Tensor, "4 4"] | None = None) -> Float[Tensor, "4 4"]:
     """Voxel indices of ``target`` to those of ``scan``."""
-    return torch.linalg.solve(scan.affine, target.affine)
+    return torch.linalg.solve(scan.affine, target.affine if through is None else through @ target.affine)
 
 
-def _indices(scan: Grid, target: Grid) -> Float[Tensor, "3 X Y Z"]:
-    """Where each voxel of ``target`` lies, in voxels of ``scan``."""
-    index_map = _index_map(scan, target)
+def _indices(index_map: Float[Tensor, "4 4"], shape: tuple[int, int, int]) -> Float[Tensor, "3 X Y Z"]:
+    """Where each voxel of a target of ``shape`` lies, in voxels of the scan."""
     parts = [
-        [index_map[row, axis] * torch.arange(n, dtype=torch.float64) for axis, n in enumerate(target.shape)]
+        [index_map[row, axis] * torch.arange(n, dtype=torch.float64) for axis, n in enumerate(shape)]
         for row in range(3)
     ]
     return torch.stack(
@@ -126,8 +131,8 @@ def _shifted(volume: Tensor, offset: tuple[int, int, int], shape: tuple[int, int
     return moved
 
 
-def _smoothed(volume: Tensor, scan: Grid, target: Grid) -> Tensor:
-    ratio = torch.linalg.vector_norm(_index_map(scan, target)[:3, :3], dim=1)
+def _smoothed(volume: Tensor, index_map: Tensor) -> Tensor:
+    ratio = torch.linalg.vector_norm(index_map[:3, :3], dim=1)
     if bool((ratio <= SMOOTHED_FROM).all()):
         return volume
     sigma = torch.where(ratio > SMOOTHED_FROM, (ratio - 1) / 2, 0.0).tolist()

@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from cst_core.metrics import hd95, jacobian_figures
-from cst_core.plugin import Dataset, EvalCase, PairScore, Preset
+from cst_core.models import Model
+from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
 from cst_image.backend import ImageBackend
 from cst_image.config import PRESETS, ImageConfig
 from cst_image.overlap import mean, name_of, overlap
@@ -77,6 +79,12 @@ class ImagePlugin:
         from cst_image.picture import draw
 
         draw(at_test(backend), network, case, path)
+
+    def register_files(self, model: Model, request: RegisterRequest, folder: Path) -> Mapping[str, Any]:
+        """``cst register``; errors as `cst_image.register_files`."""
+        from cst_image.register_files import register_files
+
+        return register_files(model, request, folder)
 
 
 def at_test(backend: ImageBackend) -> ImageBackend:

@@ -27,6 +27,15 @@ class Effort(NamedTuple):
     rounds: int
 
 
+class Solution(NamedTuple):
+    """What h believes of every candidate."""
+
+    belief: Float[Tensor, "N K"]
+    """Lower is likelier."""
+    displacement: Float[Tensor, "N K 3"]
+    """Normalised coordinates; from where the prior puts the keypoint, if there is one."""
+
+
 class PointsBackend:
     """Graph CNN and sparse loopy belief propagation on keypoints (Sec. 3); fields are ``(3, N)`` in mm."""
 
@@ -92,14 +101,26 @@ class PointsBackend:
         With a ``prior`` (mm), the fixed keypoints stand where it puts them, and only the rest is searched and
         regularised: a large smooth motion then costs nothing.
         """
+        solution = self.solution(pair, fixed_features, moving_features, effort, prior)
+        rest = (read_out(solution.belief, solution.displacement, self.config.sharpness) * pair.half_extent).T
+        return rest if prior is None else prior + rest
+
+    def solution(
+        self,
+        pair: CloudPair,
+        fixed_features: Float[Tensor, "N C"],
+        moving_features: Float[Tensor, "M C"],
+        effort: Effort,
+        prior: Float[Tensor, "3 N"] | None = None,
+    ) -> Solution:
+        """h before its read-out, as in `solve`."""
         fixed, moving = pair.normalised()
         there = fixed if prior is None else fixed + prior.T / pair.half_extent
         candidates = nearest_candidates(there, moving, effort.candidates)
         cost = data_cost(fixed_features, moving_features, candidates.partner)
         graph = message_graph(fixed, self.config.graph_neighbours)
         belief = beliefs(cost, candidates.displacement, graph, effort.weight, effort.rounds)
-        rest = (read_out(belief, candidates.displacement, self.config.sharpness) * pair.half_extent).T
-        return rest if prior is None else prior + rest
+        return Solution(belief, candidates.displacement)
 
     def _network(self, seed: int, towers: int) -> GraphCNN:
         with torch.random.fork_rng(devices=[]):

@@ -87,7 +87,7 @@ def _natural(id: str) -> tuple[list[tuple[int, int, str]], str]:
 def _read_case(id: str, files: _Files) -> EvalCase[CloudPair]:
     fixed, moving = read_cloud(files.fixed), read_cloud(files.moving)
     check_units(files.fixed, fixed, files.moving, moving)
-    origin, half_extent = _read_crop(files.crop) if files.crop.exists() else _bounding_box(fixed, moving)
+    origin, half_extent = read_crop(files.crop) if files.crop.exists() else bounding_box(fixed, moving)
     landmarks = read_landmarks(files.landmarks) if files.landmarks.exists() else None
     if landmarks is not None:
         for part, cloud, points in (("fixed", fixed, landmarks.fixed), ("moving", moving, landmarks.moving)):
@@ -95,14 +95,21 @@ def _read_case(id: str, files: _Files) -> EvalCase[CloudPair]:
     return EvalCase(id, CloudPair(fixed, moving, origin, half_extent), landmarks)
 
 
-def _bounding_box(fixed: Tensor, moving: Tensor) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+def bounding_box(fixed: Tensor, moving: Tensor) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
     """Centre and half size of both clouds together, 5 % wider; flat clouds keep an extent of 1 mm."""
     both = torch.cat([fixed, moving])
     low, high = both.amin(0), both.amax(0)
     return (low + high) / 2, ((high - low) / 2 * (1 + MARGIN)).clamp(min=1.0)
 
 
-def _read_crop(path: Path) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+def find_crop(cloud: Path) -> Path | None:
+    """The crop file of a cloud that is named ``case_<id>_fixed``, if there is one beside it."""
+    match = re.fullmatch(r"case_(.+)_(fixed|moving)\.\w+", cloud.name)
+    path = cloud.with_name(f"case_{match[1]}_crop.json") if match else cloud
+    return path if match and path.is_file() else None
+
+
+def read_crop(path: Path) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
     """Origin and half-extent, mm, of a ``case_<id>_crop.json``."""
     try:
         crop = json.loads(read_bytes(path))

@@ -14,6 +14,9 @@ from cst_points.config import PointsConfig
 from cst_points.refine import fitted
 from cst_points.tps import Spline
 
+JACOBIAN_SPACING = 4.0
+"""mm, of the grid on which the Jacobian is measured: far below the distance between keypoints."""
+
 
 def dense_spline(pair: CloudPair, field: Float[Tensor, "3 N"], config: PointsConfig) -> Spline:
     """The spline of a registration's refined field (Sec. 3), from normalised coordinates to mm.

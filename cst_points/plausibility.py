@@ -12,20 +12,22 @@ from cst_core.errors import DataError
 
 SMALLEST_MM, LARGEST_MM, LARGEST_RATIO = 2.0, 5000.0, 20.0
 """Extents outside these are in another unit than mm; a cloud in [-1, 1] has an extent of at most 2."""
+FEWEST = 5
+"""Points of a cloud: four fix a spline's affine part."""
 LANDMARK_REACH_MM = 50.0
 """Landmarks farther than this outside their cloud's bounding box belong to other axes or another case."""
 
 
 def check_units(fixed_path: Path, fixed: Float[Tensor, "N 3"], moving_path: Path, moving: Float[Tensor, "M 3"]) -> None:
     """Raise `DataError`, naming its file, if a cloud of a pair is likely in another unit than mm."""
-    extents = {fixed_path: _extent(fixed), moving_path: _extent(moving)}
-    for path, extent in extents.items():
+    extents = [(fixed_path, _extent(fixed)), (moving_path, _extent(moving))]  # which may be one file
+    for path, extent in extents:
         rule = f"{path}: a cloud in mm extends over {SMALLEST_MM:g} to {LARGEST_MM:g} mm, found {extent:.4g}"
         if extent <= SMALLEST_MM:
             raise DataError(f"{rule}; these are likely metres or [-1, 1] coordinates, multiply them to mm")
         if extent > LARGEST_MM:
             raise DataError(f"{rule}; these are likely micrometres, divide them by 1000")
-    (small, low), (large, high) = sorted(extents.items(), key=lambda item: item[1])
+    (small, low), (large, high) = sorted(extents, key=lambda item: item[1])
     if high > LARGEST_RATIO * low:
         raise DataError(
             f"{small}: the clouds of a pair must extend alike, found {low:.4g} against {high:.4g} in {large.name}; "

@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from cst_core.errors import DataError
 from cst_core.metrics import jacobian_figures, landmark_tre
-from cst_core.plugin import Dataset, EvalCase, PairScore, Preset
+from cst_core.models import Model
+from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.config import PRESETS, PointsConfig
-from cst_points.dense import dense_field, dense_spline, displacement_at
-
-FEWEST = 5  # points of a cloud: four fix a spline's affine part
-_FIELD_SPACING = 4.0  # mm, of the grid on which the Jacobian is measured: far below the distance between keypoints
+from cst_points.dense import JACOBIAN_SPACING, dense_field, dense_spline, displacement_at
+from cst_points.plausibility import FEWEST
 
 
 class PointsPlugin:
@@ -56,7 +56,7 @@ class PointsPlugin:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         spline = dense_spline(case.pair, registration.refined, backend.config)
-        field = dense_field(case.pair, spline, _FIELD_SPACING)
+        field = dense_field(case.pair, spline, JACOBIAN_SPACING)
         figures = jacobian_figures(field.vectors, field.grid.spacing)
         tre = initial = None
         if case.landmarks is not None:
@@ -84,6 +84,12 @@ class PointsPlugin:
         from cst_points.picture import draw
 
         draw(backend, network, case, path)
+
+    def register_files(self, model: Model, request: RegisterRequest, folder: Path) -> Mapping[str, Any]:
+        """Two clouds, or two lung CTs; see `cst_points.register`."""
+        from cst_points.register import register_files
+
+        return register_files(model, request, folder)
 
 
 def _small(cases: Sequence[EvalCase[CloudPair]], config: PointsConfig) -> list[str]:

@@ -37,7 +37,7 @@ def refine(
         field = _mean_over_views(backend, network, pair, field)
     if config.second_warp:
         prior = at_keypoints(pair, fitted(pair, field, config.prior_smoothing))
-        field = backend.solve(pair, *features, _second(backend), prior)
+        field = backend.solve(pair, *features, second_effort(backend), prior)
     trust = agreement(backend, pair, features, field) if config.forward_backward else None
     if config.smooth:
         field = at_keypoints(pair, fitted(pair, field, config.smoothing, trust))
@@ -62,7 +62,18 @@ def agreement(
     features: tuple[Float[Tensor, "N C"], Float[Tensor, "M C"]],
     field: Float[Tensor, "3 N"],
 ) -> Float[Tensor, " N"]:
-    """How far to trust each fixed keypoint, in (0, 1]: 1 / (1 + (e / agreement_mm)^2), e = |u(x) + v(x + u(x))|, mm.
+    """How far to trust each fixed keypoint, in (0, 1]: 1 / (1 + (e / agreement_mm)^2), with e of `disagreement`."""
+    error = disagreement(backend, pair, features, field)
+    return 1.0 / (1.0 + (error / backend.config.agreement_mm).square())
+
+
+def disagreement(
+    backend: PointsBackend,
+    pair: CloudPair,
+    features: tuple[Float[Tensor, "N C"], Float[Tensor, "M C"]],
+    field: Float[Tensor, "3 N"],
+) -> Float[Tensor, " N"]:
+    """Forward-backward error |u(x) + v(x + u(x))| at each fixed keypoint, mm.
 
     v is the solution from moving to fixed. The moving cloud is denser and most of its points have no partner, so v is
     searched only round what u implies, by the spline of -u at x + u.
@@ -72,13 +83,13 @@ def agreement(
     carried = pair.fixed + field.T
     there = CloudPair(carried, pair.moving, pair.origin, pair.half_extent)
     prior = fitted(there, -field, config.prior_smoothing)(there.normalised()[1]).T
-    back = backend.solve(pair.swapped(), moving_features, fixed_features, _second(backend), prior)
+    back = backend.solve(pair.swapped(), moving_features, fixed_features, second_effort(backend), prior)
     returned = fitted(pair.swapped(), back, config.smoothing)(there.normalised()[0])
-    error = torch.linalg.vector_norm(field.T + returned, dim=1)
-    return 1.0 / (1.0 + (error / config.agreement_mm).square())
+    return torch.linalg.vector_norm(field.T + returned, dim=1)
 
 
-def _second(backend: PointsBackend) -> Effort:
+def second_effort(backend: PointsBackend) -> Effort:
+    """How hard h works once a first solution tells it where to look."""
     return backend.effort._replace(candidates=backend.config.second_candidates)
 
 

@@ -105,6 +105,16 @@ def write_landmarks(path: str | Path, landmarks: Landmarks) -> None:
     write_bytes(path, text.encode_rows(both, ",", "fixed_x,fixed_y,fixed_z,moving_x,moving_y,moving_z\n"))
 
 
+def write_table(path: str | Path, header: str, rows: Tensor) -> None:
+    """Write ``(N, D)`` numbers as CSV under a header of D names.
+
+    Raises:
+        DataError: as `write_cloud`.
+    """
+    path = Path(path)
+    write_bytes(path, text.encode_rows(_writable(path, rows, header.count(",") + 1), ",", f"{header}\n"))
+
+
 def _writable(path: Path, points: Tensor, columns: int) -> NDArray[np.float32]:
     if points.ndim != 2 or points.shape[1] != columns:
         raise DataError(f"{path}: points must have the shape (N, {columns}), found {tuple(points.shape)}; reshape")

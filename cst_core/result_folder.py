@@ -1,0 +1,74 @@
+"""Folders that appear under their name only when complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cst_core.errors import ConfigError
+from cst_core.files import sync
+
+RESULT = "register.json"
+"""What makes a folder a result of ``cst register``."""
+_STAGING = re.compile(r"\.(.+)\.(\d+)\.(partial|replaced)")
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """Raise ConfigError unless ``out`` may be written: it is not there, is an empty folder, or may be replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir() or not (out / RESULT).is_file():
+        raise ConfigError(f"--out {out}: exists and is no result of cst register; name another folder")
+    if not overwrite:
+        raise ConfigError(f"--out {out}: exists; name another folder, or pass --overwrite to replace it")
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``out`` that takes its name, and its place, once the block ends without an error.
+
+    An exception removes it; a kill leaves it for `remove_stale`. What stood under the name stays until then.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("partial", "replaced"))
+    staging.mkdir()
+    try:
+        yield staging
+        for path in staging.rglob("*"):
+            if path.is_file():
+                sync(path)
+        if out.exists():
+            os.replace(out, old)
+        os.replace(staging, out)
+    finally:
+        if old.exists() and not out.exists():
+            os.replace(old, out)
+        for folder in (staging, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale(parent: Path, name: str = "*") -> None:
+    """Remove what killed processes left of ``parent/name``; an old result that had lost its name gets it back."""
+    for path in parent.glob(f".{name}.*"):
+        found = _STAGING.fullmatch(path.name)
+        if not found or not path.is_dir() or _alive(int(found[2])):
+            continue
+        out = parent / found[1]
+        if found[3] == "replaced" and not out.exists():
+            os.replace(path, out)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
