@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from cst_core.errors import DataError
+from cst_points.lung_options import FEWEST_KEYPOINTS, Frame, LungOptions, Triple
 from cst_points.scan import Scan, resample
-
-Triple = tuple[float, float, float]
 
 LUNG_LITRES = (0.4, 12.0)
 """What a pair of human lungs can hold; a mask outside these is not one of lungs."""
@@ -21,42 +18,6 @@ WINDOW_HU = (-1000.0, 200.0)
 RELEASE_HALF_EXTENT = (148.0, 164.0, 164.0)
 """mm along superior, posterior, left: half of DIR-Lab's COPDgene volumes, averaged over the ten cases; the release's
 coordinates in [-1, 1] span whole volumes (see `cst_points.release.read_release`)."""
-FEWEST_KEYPOINTS = 32
-"""Fewer keypoints than this cannot carry a registration."""
-
-
-class Frame(StrEnum):
-    """Axes of the written clouds, and what divides them into [-1, 1]."""
-
-    RELEASE = "release"
-    """Superior, posterior, left, and the extent that [-1, 1] has in the public keypoint release."""
-    RAS = "ras"
-    """Right, anterior, superior, and the half-extent of the crop."""
-
-    @property
-    def axes(self) -> tuple[str, str, str]:
-        """Where x, y and z run to."""
-        return ("right", "anterior", "superior") if self is Frame.RAS else ("superior", "posterior", "left")
-
-
-@dataclass(frozen=True)
-class LungOptions:
-    """How clouds are made; spacings and sizes along right, anterior, superior."""
-
-    fixed_spacing: Triple = (1.75, 1.25, 1.75)
-    """mm, Sec. 3."""
-    moving_spacing: Triple = (1.75, 1.00, 1.25)
-    """mm, Sec. 3."""
-    crop: tuple[int, int, int] = (192, 192, 208)
-    """Voxels of ``fixed_spacing``, Sec. 3; half of it is the half-extent that divides coordinates."""
-    fixed_limit: int = 2048
-    """Keypoints at most, the strongest; Sec. 3 has one to two thousand."""
-    moving_limit: int = 4096
-    """Keypoints at most, the strongest; Sec. 3 has two to four thousand."""
-    threshold: float = 1e-4
-    """The weakest keypoint as a fraction of the strongest."""
-    frame: Frame = Frame.RELEASE
-    """As the public keypoint release, which networks trained on it expect."""
 
 
 class LandmarkArrays(NamedTuple):

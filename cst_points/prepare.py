@@ -20,19 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from cst_core.errors import DataError
-from cst_points.lung_clouds import (
-    FEWEST_KEYPOINTS,
-    Frame,
-    LandmarkArrays,
-    LungOptions,
-    PreparedLung,
-    Triple,
-    prepare_lung,
-)
+from cst_points.lung_options import FEWEST_KEYPOINTS, Frame, LungOptions, Triple
 
 if TYPE_CHECKING:
     from cst_core.plugin import EvalCase
     from cst_points.cloud import CloudPair
+    from cst_points.lung_clouds import LandmarkArrays, PreparedLung
 
 
 class Counts(NamedTuple):
@@ -87,6 +80,7 @@ def lung(
 ) -> Counts:
     """Two lung CTs to a pair of keypoint clouds (and landmarks) that every points command reads."""
     from cst_points.case_folder import write_case
+    from cst_points.lung_clouds import prepare_lung
     from cst_points.scan import read_mask, read_scan
 
     for name, spacing in (("--fixed-spacing", fixed_spacing), ("--moving-spacing", moving_spacing)):
@@ -121,6 +115,7 @@ def lung(
 
 
 def _read_landmark_pair(fixed: Path | None, moving: Path | None, dirlab: str | None) -> LandmarkArrays | None:
+    from cst_points.lung_clouds import LandmarkArrays
     from cst_points.scan import read_points
 
     if fixed is None and moving is None:
