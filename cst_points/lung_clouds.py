@@ -27,6 +27,14 @@ class LandmarkArrays(NamedTuple):
     moving: Float[np.ndarray, "L 3"]
 
 
+class Lungs(NamedTuple):
+    """A lung mask on the voxels that keypoints were looked for on."""
+
+    mask: Bool[np.ndarray, "X Y Z"]
+    affine: Float[np.ndarray, "4 4"]
+    """Voxel index to mm in the scanner's RAS frame."""
+
+
 class PreparedLung(NamedTuple):
     """Clouds and landmarks in mm from each volume's own centre, in the axes of the frame."""
 
@@ -39,6 +47,9 @@ class PreparedLung(NamedTuple):
     """Where the moving cloud's zero is, mm in the scanner's RAS frame."""
     half_extent: Triple
     """mm, in the axes of the frame."""
+    fixed_lungs: Lungs | None = None
+    """The mask that was used, given or found."""
+    moving_lungs: Lungs | None = None
 
 
 def prepare_lung(
@@ -55,8 +66,10 @@ def prepare_lung(
         DataError: a mask that is not one of lungs, or next to no keypoints.
     """
     options = options or LungOptions()
-    fixed_cloud, fixed_zero = _cloud("fixed", fixed, fixed_mask, options.fixed_spacing, options.fixed_limit, options)
-    moving_cloud, moving_zero = _cloud(
+    fixed_cloud, fixed_zero, fixed_lungs = _cloud(
+        "fixed", fixed, fixed_mask, options.fixed_spacing, options.fixed_limit, options
+    )
+    moving_cloud, moving_zero, moving_lungs = _cloud(
         "moving", moving, moving_mask, options.moving_spacing, options.moving_limit, options
     )
     if landmarks is not None:
@@ -72,6 +85,8 @@ def prepare_lung(
         fixed.in_scanner(fixed_zero[None])[0],
         moving.in_scanner(moving_zero[None])[0],
         RELEASE_HALF_EXTENT if options.frame is Frame.RELEASE else (x, y, z),
+        fixed_lungs,
+        moving_lungs,
     )
 
 
@@ -82,8 +97,8 @@ def _cloud(
     spacing: Triple,
     limit: int,
     options: LungOptions,
-) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, " 3"]]:
-    """Keypoints in mm along right, anterior, superior from the mask's centre, and that centre from the first voxel."""
+) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, " 3"], Lungs]:
+    """Keypoints, mm along right, anterior, superior from the mask's centre; that centre from the first voxel; mask."""
     from cst_points.foerstner import foerstner_keypoints
     from cst_points.lung_mask import lung_mask
 
@@ -107,7 +122,8 @@ def _cloud(
             f"lower the threshold ({options.threshold:g}) or check the volume"
         )
     centre = (low + high) / 2 * np.asarray(spacing)
-    return points + start * np.asarray(spacing) - centre, centre
+    affine = scan.affine @ np.diag([*(np.asarray(spacing) / scan.spacing), 1.0])
+    return points + start * np.asarray(spacing) - centre, centre, Lungs(lungs, affine)
 
 
 def _turned(points: Float[np.ndarray, "N 3"], frame: Frame) -> Float[np.ndarray, "N 3"]:
