@@ -84,6 +84,8 @@ def _check(options: ApplyOptions, points: bool) -> None:
         raise ConfigError(f"--out {options.out}: the name must end with {' or '.join(wanted)}, as what is mapped")
     if not points and options.like is None:
         raise ConfigError("--like: needed for images: the scan whose voxels the result shall have")
+    if not points and options.scan is not None:
+        raise ConfigError("--moving: only for points; for images MOVING itself is the scan, --like the other")
     inputs = [*input_files(options.transform), options.transform / BACKWARD, options.moving, options.like, options.scan]
     check_output(options.out, inputs, options.overwrite)
 
@@ -116,7 +118,7 @@ def _apply_to_points(options: ApplyOptions, console: Console) -> None:
 def _apply_to_image(options: ApplyOptions, console: Console) -> None:
     assert options.like is not None
     grid, moving = read_grid(options.like), read_volume(options.moving)
-    points_of = _points_of(options, grid, moving, console)
+    points_of = _points_of(options, grid, moving)
     outside = default_outside(moving, options.interpolation) if options.outside is None else options.outside
     result = resample(moving, points_of, grid, options.interpolation, outside)
     if result.inside_share == 0:
@@ -125,6 +127,9 @@ def _apply_to_image(options: ApplyOptions, console: Console) -> None:
             f"no voxel of {options.like.name} is led into {options.moving.name}: the result is all {outside:g}; "
             "check the transform, its direction (--inverse) and both scans' headers",
         )
+    if isinstance(points_of, _Inverted) and points_of.lost > 0:
+        lost = 100 * points_of.lost / result.values.size
+        _warn(console, f"{lost:.1f} % of the voxels have no way back: the transform folds, or leads out of its grid")
     save_nifti(options.out, placed(result.values, grid))
     shape = " x ".join(map(str, grid.shape))
     _say(
@@ -134,13 +139,13 @@ def _apply_to_image(options: ApplyOptions, console: Console) -> None:
     )
 
 
-def _points_of(options: ApplyOptions, grid: Grid, moving: Volume, console: Console) -> PointsOf:
+def _points_of(options: ApplyOptions, grid: Grid, moving: Volume) -> PointsOf:
     path, inverse = _direction(options)
     if not inverse and (field := _lazy_field(path)) is not None and same_grid(field.grid, grid):
         return by_file(field)
     fixed, of_moving = (moving.grid, grid) if options.inverse else (grid, moving.grid)
     transform = read_transform(path, fixed, of_moving)
-    return _inverted(transform, grid, console) if inverse else by_transform(transform, grid)
+    return _Inverted(transform, grid) if inverse else by_transform(transform, grid)
 
 
 def _direction(options: ApplyOptions) -> tuple[Path, bool]:
@@ -164,17 +169,17 @@ def _lazy_field(path: Path) -> FieldFile | None:
     return open_field(path) if of_itk else None
 
 
-def _inverted(transform: Transform, grid: Grid, console: Console) -> PointsOf:
-    def points_of(start: int, stop: int) -> torch.Tensor:
-        found = transform.invert(slab_points(grid, start, stop))
-        worst = max(worst_so_far[0], float(found.residual_mm.max()))
-        if worst > _DOUBTFUL >= worst_so_far[0]:
-            _warn(console, "the transform cannot be inverted everywhere: it folds, or leads out of its grid")
-        worst_so_far[0] = worst
-        return found.points
+class _Inverted:
+    """Where voxels lie by the way back, and how many have none."""
 
-    worst_so_far = [0.0]
-    return points_of
+    def __init__(self, transform: Transform, grid: Grid) -> None:
+        self.transform, self.grid = transform, grid
+        self.lost = 0
+
+    def __call__(self, start: int, stop: int) -> torch.Tensor:
+        found = self.transform.invert(slab_points(self.grid, start, stop))
+        self.lost += int((found.residual_mm > _DOUBTFUL).sum())
+        return found.points
 
 
 def _say(console: Console, text: str) -> None:

@@ -46,7 +46,7 @@ TransformArgument = Annotated[
     ),
 ]
 MovingScanOption = Annotated[
-    Path | None, typer.Option("--moving", metavar="MOVING", help="The moving scan; for Learn2Reg and FSL files.")
+    Path | None, typer.Option("--moving", metavar="MOVING", help="The moving scan, for Learn2Reg and FSL files.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what --out names; never an input.")]
 
@@ -84,8 +84,9 @@ def apply(
 ) -> None:
     """Bring an image or a label map onto another grid, or map a list of points.
 
-    Images are pulled from MOVING onto the voxels of --like FIXED. Points go the opposite way: from the fixed scan to
-    the moving one; with --inverse from moving to fixed.
+    Images are pulled from MOVING onto the voxels of --like FIXED.
+    Points go the opposite way: from the fixed scan to the moving scan.
+    With --inverse, images go from fixed to moving, points from moving to fixed.
     """
     from cst_core.cli_apply import ApplyOptions
     from cst_core.cli_apply import apply as run
@@ -109,9 +110,13 @@ def convert(
 ) -> None:
     """Write a transform in the format of other software.
 
-    itk: displacement field (.nii.gz, .nrrd, .mha) or one affine map (.tfm, .mat). itk-composite: .h5, field and affine
-    map apart. ants: OUT1Warp.nii.gz and OUT0GenericAffine.mat. learn2reg: voxels, needs both scans; learn2reg-npz: at
-    half resolution, lossy. fsl: for applywarp, needs both scans. niftyreg: for reg_resample.
+    itk: displacement field (.nii.gz, .nrrd, .mha), or one affine map (.tfm, .mat).
+    itk-composite: .h5, field and affine map apart.
+    ants: two files, FILE1Warp.nii.gz and FILE0GenericAffine.mat.
+    learn2reg: .nii.gz, counts voxels, so it needs --moving.
+    learn2reg-npz: the same at half resolution; loses detail.
+    fsl: .nii.gz for applywarp, needs --moving.
+    niftyreg: .nii.gz for reg_resample.
     """
     from cst_core.cli_convert import ConvertOptions
     from cst_core.cli_convert import convert as run

@@ -21,6 +21,7 @@ from cst_core.field import Grid
 from cst_core.files import replace_atomically
 from cst_core.nifti import grid_of, open_nifti, placed, save_nifti
 from cst_core.transform import WorldField
+from cst_core.world_grid import slabs
 
 _VECTOR, _DISPLACEMENT = 1007, 1006  # NIfTI's intent codes
 _LPS = np.array([-1.0, -1.0, 1.0])
@@ -57,8 +58,11 @@ class FieldFile:
         return torch.from_numpy(vectors)
 
     def load(self) -> WorldField:
-        """All of it."""
-        return WorldField(self.slab(0, self.grid.shape[2]), self.grid)
+        """All of it, with little more memory than that."""
+        vectors = torch.empty(3, *self.grid.shape)
+        for start, stop in slabs(self.grid.shape):
+            vectors[..., start:stop] = self.slab(start, stop)
+        return WorldField(vectors, self.grid)
 
 
 def open_field(path: Path) -> FieldFile:

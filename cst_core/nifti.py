@@ -110,13 +110,13 @@ def read_volume(path: Path) -> Volume:
 
 def save_nifti(path: Path, image: Any) -> None:
     """Write a nibabel image, compressed if the name ends with ``.gz``; it appears under its name when complete."""
-    with replace_atomically(path) as partial:
-        if path.name.endswith(".gz"):
-            with gzip.GzipFile(partial, "wb", compresslevel=1, mtime=0) as stream:
-                image.to_stream(stream)
-        else:
-            with partial.open("wb") as stream:
-                image.to_stream(stream)
+    with replace_atomically(path) as partial, partial.open("wb") as stream:
+        if not path.name.endswith(".gz"):
+            image.to_stream(stream)
+            return
+        # neither name nor time in it: the same content makes the same file
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as compressed:
+            image.to_stream(compressed)
 
 
 def placed(values: np.ndarray, grid: Grid) -> Any:

@@ -76,7 +76,7 @@ def read_transform(path: Path, fixed: Grid | None = None, moving: Grid | None = 
         return Transform((read_learn2reg_npz(path, *_both(path, fixed, moving)),))
     if path.name.endswith(IMAGES):
         return Transform((read_image_field(path),))
-    if head.startswith((b"\x89HDF", b"#Insight Transform File")) or b"Transform_" in head[:64]:
+    if head.startswith((b"\x89HDF", b"#Insight Transform File")) or b"Transform" in head[:64]:
         return read_itk_transform(path)
     raise DataError(
         f"{path}: no transform that cst knows: NIfTI, NRRD or MetaImage fields, ITK's .h5, .tfm, .txt and .mat, "

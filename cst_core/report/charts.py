@@ -9,7 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 14.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 14.0, 42.0
 
 
 class Series(NamedTuple):
@@ -154,7 +154,7 @@ def _frame(ticks: Sequence[float], up: Scale, y_label: str, x_label: str, height
         yield _text(LEFT - 7, y + 4, f"{value:g}", "end")
     middle = (TOP + height - BOTTOM) / 2
     yield (
-        f'<text class="label" text-anchor="middle" transform="translate(13 {middle:.0f}) rotate(-90)">'
+        f'<text class="label" text-anchor="middle" transform="translate(12 {middle:.0f}) rotate(-90)">'
         f"{escape(y_label)}</text>"
     )
     yield _text((LEFT + WIDTH - RIGHT) / 2, height - 6, x_label, "middle", "label")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import csv
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,76 +15,111 @@ from cst_core.report.result_folder import ResultFolder
 
 MOST_POINTS = 12_000  # of each cloud; a random part of larger ones is shown
 _SPACED = (".xyz", ".txt")
+_MEANT = {"displacement": "displacement", "confidence": "uncertainty", "error": "landmark error"}
+
+
+class Table(NamedTuple):
+    """A text file of numbers."""
+
+    names: list[str]
+    """Its line of headings; empty where it has none."""
+    values: Float32[np.ndarray, "N C"]
+
+    def columns(self, *names: str) -> np.ndarray | None:
+        """The columns of these names, or None where one is missing."""
+        if not set(names) <= set(self.names):
+            return None
+        return self.values[:, [self.names.index(name) for name in names]]
 
 
 def clouds_of(result: ResultFolder) -> dict[str, Any] | None:
-    """What ``cloud.js`` needs; None where no points were displaced."""
-    path = result.output("displaced.csv")
-    displaced = _table(result, path) if path else None
+    """What ``clouds.js`` needs; None where no points were displaced."""
+    displaced = _read(result, result.output("displaced.csv"))
     if displaced is None:
         return None
-    path = result.output("displacement.csv")
-    vectors = _table(result, path) if path else None
-    moved = displaced[:, -3:]
-    fixed = length = None
-    if vectors is not None and len(vectors) == len(moved):
-        length = np.linalg.norm(vectors[:, -3:], axis=1)
-        fixed = moved - vectors[:, -3:]
-    part = np.random.default_rng(0).permutation(len(moved))[:MOST_POINTS]
-    sets = [_set("fixed", "fixed", fixed, part, None)] if fixed is not None else []
-    sets.append(_set("displaced", "fixed, displaced", moved, part, length))
-    moving = _input(result, "moving")
+    moved = displaced.values[:, :3]
+    field = _read(result, result.output("displacement.csv"))
+    sets, values, common = [], {}, 0.0
+    if field is not None and len(field.values) == len(moved):
+        vectors = field.columns("dx", "dy", "dz")
+        vectors = field.values[:, -3:] if vectors is None else vectors
+        values["displacement"], common = beyond_common(vectors)
+        if (expected := field.columns("confidence_mm")) is not None:
+            values["confidence"] = expected[:, 0]
+        sets.append(_set("fixed", "fixed", moved - vectors, {}, 0))
+    sets.append(_set("displaced", "fixed, displaced", moved, values, 0))
+    moving = _moving(result)
     if moving is not None:
-        some = np.random.default_rng(1).permutation(len(moving))[:MOST_POINTS]
-        sets.append(_set("moving", "moving", moving, some, None))
-    if (marks := _landmarks(result)) is not None:
-        sets.append(marks)
-    tops = [float(np.percentile(v, 99)) for v in (length,) if v is not None]
-    return {"sets": sets, "top": round(max([1.0, *tops]), 1), "total": len(moved), "shown": len(part)}
+        sets.append(_set("moving", "moving", moving, {}, 1))
+    marks, errors = _landmarks(result)
+    if marks is not None:
+        sets.append(_set("landmarks", "landmarks", marks, {"error": errors}, 2))
+        values["error"] = errors
+    beyond = f" beyond the common shift of {common:.0f} mm" if common else ""
+    scales = [
+        {"key": key, "name": _MEANT[key] + (beyond if key == "displacement" else ""), "top": _top(found)}
+        for key, found in values.items()
+    ]
+    return {"sets": sets, "scales": scales, "total": len(moved), "shown": min(len(moved), MOST_POINTS)}
 
 
-def _landmarks(result: ResultFolder) -> dict[str, Any] | None:
-    errors = result.section("landmarks").get("errors_mm") or []
-    path = result.input("landmarks")
-    table = _table(result, path) if path and errors else None
-    if table is None or len(table) != len(errors):
-        return None
-    return _set("landmarks", "landmarks, by error", table[:, :3], np.arange(len(table)), np.asarray(errors))
+def beyond_common(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Lengths, mm, and what was taken off: where two scans have other origins, one shift would outshine all else."""
+    shift = np.median(vectors, axis=0)
+    beyond = np.linalg.norm(vectors - shift, axis=1)
+    common = float(np.linalg.norm(shift))
+    if common > 5 * float(np.median(beyond)) + 20:
+        return beyond, common
+    return np.linalg.norm(vectors, axis=1), 0.0
 
 
-def _input(result: ResultFolder, name: str) -> np.ndarray | None:
-    """The coordinates of an input cloud, where it is text with three columns or more, or NumPy's."""
-    path = result.input(name)
-    if path is None:
+def _moving(result: ResultFolder) -> np.ndarray | None:
+    """The moving points: those that the backend left in the folder, else the input, where it is text or NumPy's."""
+    if (found := _read(result, result.output("moving_points.csv"))) is not None:
+        return found.values[:, :3]
+    path = result.input("moving")
+    if path is None or path.name.endswith((".nii", ".nii.gz")):
         return None
     if path.suffix == ".npz":
         with np.load(path) as stored:
             arrays = [stored[key] for key in stored.files]
-        found = next((a for a in arrays if a.ndim == 2 and a.shape[1] == 3), None)
-        return None if found is None else found.astype(np.float32)
+        one = next((a for a in arrays if a.ndim == 2 and a.shape[1] == 3), None)
+        return None if one is None else one.astype(np.float32)
     if path.suffix == ".csv" or path.suffix in _SPACED:
-        table = _table(result, path)
-        return None if table is None else table[:, :3]
-    result.notes.append(f"{path.name} ({name}) is not shown: the view reads CSV, XYZ and NPZ.")
+        found = _read(result, path)
+        return None if found is None else found.values[:, :3]
+    result.notes.append(f"{path.name} (moving) is not in the view of the points, which reads CSV, XYZ and NPZ.")
     return None
 
 
-def _table(result: ResultFolder, path: Path) -> Float32[np.ndarray, "N C"] | None:
-    """Numbers of a text file, with or without a line of headings."""
+def _landmarks(result: ResultFolder) -> tuple[np.ndarray | None, np.ndarray]:
+    """Where the fixed landmarks end, and their errors, mm."""
+    errors = np.asarray(result.section("landmarks").get("errors_mm") or [], dtype=np.float32)
+    moved = _read(result, result.output("landmarks_moved.csv")) if len(errors) else None
+    places = moved.columns("moved_x", "moved_y", "moved_z") if moved else None
+    if places is None and len(errors) and (path := result.input("landmarks")):
+        given = _read(result, path)
+        places = given.values[:, 3:6] if given and given.values.shape[1] >= 6 else None
+    return (places, errors) if places is not None and len(places) == len(errors) else (None, errors)
+
+
+def _read(result: ResultFolder, path: Path | None) -> Table | None:
+    """Numbers of a text file, with or without a line of headings; what cannot be read is noted."""
+    if path is None:
+        return None
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [line.split() for line in lines] if path.suffix in _SPACED else list(csv.reader(lines))
         rows = [row for row in rows if row]
-        if rows and not _is_number(rows[0][0]):
-            rows = rows[1:]
-        table = np.asarray(rows, dtype=np.float32)
+        names = [] if not rows or _is_number(rows[0][0]) else [name.strip() for name in rows.pop(0)]
+        values = np.asarray(rows, dtype=np.float32)
     except (OSError, ValueError) as error:
         result.notes.append(f"{path.name} cannot be read as a table ({type(error).__name__}): shown without it.")
         return None
-    if table.ndim != 2 or table.shape[1] < 3:
-        result.notes.append(f"{path.name} has fewer than three columns: shown without it.")
+    if values.ndim != 2 or values.shape[1] < 3:
+        result.notes.append(f"{path.name} holds no table of three columns or more: shown without it.")
         return None
-    return table
+    return Table(names, values)
 
 
 def _is_number(text: str) -> bool:
@@ -94,13 +130,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _set(key: str, name: str, points: np.ndarray, part: np.ndarray, values: np.ndarray | None) -> dict[str, Any]:
-    return {
-        "key": key,
-        "name": name,
-        "points": _packed(points[part]),
-        "values": None if values is None else _packed(values[part]),
-    }
+def _top(values: np.ndarray) -> float:
+    return round(max(1.0, float(np.percentile(values, 99))), 1)
+
+
+def _set(key: str, name: str, points: np.ndarray, values: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+    part = np.random.default_rng(seed).permutation(len(points))[:MOST_POINTS]
+    packed = {kind: _packed(found[part]) for kind, found in values.items()}
+    return {"key": key, "name": name, "points": _packed(points[part]), "values": packed}
 
 
 def _packed(values: np.ndarray) -> str:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from cst_core.report.page import data_uri
 
+QUALITIES = (78, 60, 40, 20, 5)  # of WebP
+
 
 class Window(NamedTuple):
     """The values that become 0 and 255."""
@@ -51,11 +53,17 @@ def mosaic(values: UInt8[np.ndarray, "X Y Z"]) -> UInt8[np.ndarray, "H W"]:
     return tiles.reshape(high, wide, y, x).transpose(0, 2, 1, 3).reshape(high * y, wide * x)
 
 
-def lossy(values: UInt8[np.ndarray, "X Y Z"], quality: int = 78) -> str:
-    """Data URI for greys that are looked at."""
-    stream = io.BytesIO()
-    Image.fromarray(mosaic(values)).save(stream, "WEBP", quality=quality, method=2)
-    return data_uri(stream.getvalue(), "image/webp")
+def lossy(values: UInt8[np.ndarray, "X Y Z"], most: int = 1_000_000) -> str:
+    """Data URI for greys that are looked at: as good as ``most`` bytes allow (before base64), noise the least."""
+    picture = Image.fromarray(mosaic(values))
+    data = b""
+    for quality in QUALITIES:
+        stream = io.BytesIO()
+        picture.save(stream, "WEBP", quality=quality, method=2)
+        data = stream.getvalue()
+        if len(data) <= most:
+            break
+    return data_uri(data, "image/webp")
 
 
 def exact(values: UInt8[np.ndarray, "X Y Z"]) -> str:

@@ -17,6 +17,7 @@ from cst_core.report.result_folder import ResultFolder
 from cst_core.report.volume_file import Volume, read_header, read_vectors, read_volume, reduction
 
 MOST_VOXELS = 8e6  # of every volume in a page
+MAP_BYTES = 300_000  # of every colour map: they are smooth
 MOST_NODES = 30_000  # of the deformed grid
 STEPS_A_MM = 100.0  # of the displacements that the deformed grid is drawn with
 
@@ -114,7 +115,7 @@ class _Reader:
                 {
                     "key": "jacobian",
                     "name": "change of volume (Jacobian)",
-                    "uri": lossy(Window(-2.0, 2.0).bytes(np.log2(np.maximum(jacobian, 1e-3)))),
+                    "uri": lossy(Window(-2.0, 2.0).bytes(np.log2(np.maximum(jacobian, 1e-3))), MAP_BYTES),
                     "folds": exact((jacobian <= 0).astype(np.uint8) * 255) if (jacobian <= 0).any() else None,
                     "ticks": ["¼", "½", "1", "2", "4 times"],
                     "colours": "diverging",
@@ -122,7 +123,7 @@ class _Reader:
             )
         confidence = self._output("confidence.nii.gz", "mean")
         if confidence is not None:
-            found.append(_millimetres("confidence", "expected error", confidence))
+            found.append(_millimetres("confidence", self._result.uncertainty, confidence))
         return found, grid
 
     def _vectors(self) -> np.ndarray | None:
@@ -194,8 +195,8 @@ def _millimetres(key: str, name: str, values: np.ndarray) -> dict[str, Any]:
     top = max(1.0, float(np.nanpercentile(values, 99.5)))
     top = round(top, 1) if top < 10 else float(round(top))
     ticks = ["0", f"{top / 2:g}", f"{top:g} mm"]
-    return {"key": key, "name": name, "uri": lossy(Window(0.0, top).bytes(values)), "folds": None, "ticks": ticks,
-            "colours": "sequential"}  # fmt: skip
+    uri = lossy(Window(0.0, top).bytes(values), MAP_BYTES)
+    return {"key": key, "name": name, "uri": uri, "folds": None, "ticks": ticks, "colours": "sequential"}
 
 
 def _coarse(vectors: np.ndarray, affine: np.ndarray) -> dict[str, Any]:

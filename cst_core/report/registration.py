@@ -23,10 +23,12 @@ _ABOUT = {
     "warped_labels.nii.gz": "the moving labels on the fixed grid",
     "landmarks_moved.csv": "the fixed landmarks, displaced",
     "jacobian.nii.gz": "local change of volume; 0 or less is a fold",
-    "confidence.nii.gz": "expected error of every voxel, mm",
+    "confidence.nii.gz": "uncertainty of every voxel, mm",
+    "report.html": "this page",
     "displaced.csv": "the fixed points, displaced into the moving scan (mm)",
     "displacement.csv": "the displacement of every fixed point (mm)",
 }
+FAR = 100.0  # mm; landmarks that are all further apart lie in scans with other origins, and no chart is for them
 _TIMES = " \N{MULTIPLICATION SIGN} "
 _METRICS = (
     ("dice", "Dice", 3),
@@ -55,7 +57,7 @@ def _values(result: ResultFolder, planes: dict[str, Any] | None, clouds: dict[st
     model, labels = result.section("model"), _labels(result)
     said_before = [str(note) for note in values.get("notes") or []]
     return {
-        "title": f"Registration {result.folder.absolute().name}",
+        "title": f"{_stem(result, 'moving')} onto {_stem(result, 'fixed')}",
         "kind": kind,
         "verdict": said,
         "checks": checks_of(values),
@@ -70,8 +72,8 @@ def _values(result: ResultFolder, planes: dict[str, Any] | None, clouds: dict[st
         "files": [(name, _ABOUT.get(name, key)) for key, name in result.section("files").items()],
         "is_field": "displacement.nii.gz" in result.section("files").values(),
         "inputs": [(name, item) for name, item in result.section("inputs").items() if item],
-        "moving": Path(result.section("inputs").get("moving", {}).get("path", "MOVING")).name,
-        "fixed": Path(result.section("inputs").get("fixed", {}).get("path", "FIXED")).name,
+        "moving": _file(result, "moving"),
+        "fixed": _file(result, "fixed"),
         "made": {
             "backend": values.get("backend"),
             "model": model.get("reference"),
@@ -99,15 +101,25 @@ def _tiles(result: ResultFolder) -> list[tuple[str, str, str]]:
             tiles.append((name, large, "mean, before → after"))
     if confidence.get("mean_mm") is not None:
         p95 = confidence.get("p95_mm")
-        small = "mean" if p95 is None else f"mean; 95 % of the sites below {p95:.1f} mm"
-        tiles.append(("Expected error", f"{confidence['mean_mm']:.1f} mm", small))
+        small = f"{confidence.get('measure', 'confidence')}, mean" + (
+            "" if p95 is None else f"; 95 % below {p95:.1f} mm"
+        )
+        tiles.append(("Uncertainty", f"{confidence['mean_mm']:.1f} mm", small))
     if moved.get("mean") is not None:
         tiles.append(
-            ("Displacement", f"{moved['mean']:.1f} mm", f"mean; at most {moved.get('max', float('nan')):.1f} mm")
+            (
+                "Displacement",
+                f"{moved['mean']:.1f} mm",
+                f"mean{_whole(result)}; at most {moved.get('max', float('nan')):.1f} mm",
+            )
         )
     if result.values.get("folding_percent") is not None:
         tiles.append(("Folding", f"{result.values['folding_percent']:.2f} %", "where the field is not invertible"))
     return tiles
+
+
+def _whole(result: ResultFolder) -> str:
+    return ", affine part included" if result.section("affine").get("used") else ""
 
 
 def _metrics(result: ResultFolder) -> list[tuple[str, Any, Any, int]]:
@@ -142,7 +154,7 @@ def _labels(result: ResultFolder) -> list[tuple[str, float | None, float | None]
     before = result.section("initial").get("dice_per_label") or {}
     after = result.section("final").get("dice_per_label") or {}
     names = sorted({*before, *after}, key=lambda name: -(after.get(name) or 0.0))
-    return [(str(name), before.get(name), after.get(name)) for name in names]
+    return [(f"label {name}" if name.isdigit() else name, before.get(name), after.get(name)) for name in names]
 
 
 def _landmarks(result: ResultFolder) -> dict[str, Any] | None:
@@ -154,12 +166,22 @@ def _landmarks(result: ResultFolder) -> dict[str, Any] | None:
     series = [
         Series(name, _share_below(errors), colour, marks=False)
         for name, errors, colour in (("before", before, 3), ("after", after, 1))
-        if errors
+        if errors and min(errors) < FAR
     ]
     chart = line_chart("Share of landmarks with an error below x", series, "% of the landmarks", "error below, mm")
     rows = [(i + 1, before[i] if i < len(before) else None, error) for i, error in enumerate(after)]
     spread = [(name, found.get(key) or {}) for name, key in (("before", "tre_mm_initial"), ("after", "tre_mm"))]
-    return {"chart": chart, "rows": rows, "n": len(after), "spread": spread}
+    return {"chart": chart, "rows": rows, "n": len(after), "spread": spread, "drawn": [one.name for one in series]}
+
+
+def _file(result: ResultFolder, name: str) -> str:
+    given = result.section("inputs").get(name) or {}
+    return Path(given.get("path", name.upper())).name
+
+
+def _stem(result: ResultFolder, name: str) -> str:
+    """A file's name without its endings: the result's own folder may still be a temporary one."""
+    return _file(result, name).removesuffix(".gz").rsplit(".", 1)[0]
 
 
 def _share_below(errors: Sequence[float]) -> list[tuple[float, float]]:

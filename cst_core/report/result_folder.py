@@ -49,6 +49,12 @@ class ResultFolder:
         value = self.values.get(name)
         return value if isinstance(value, dict) else {}
 
+    @property
+    def uncertainty(self) -> str:
+        """What the confidence map shows, in words."""
+        measure = self.section("confidence").get("measure")
+        return f"uncertainty ({measure})" if measure else "uncertainty"
+
     def output(self, name: str) -> Path | None:
         """A file beside ``register.json``, or None, which is noted if ``register.json`` says that there is one."""
         path = self.folder / name

@@ -139,13 +139,25 @@ def oriented_grid(axes: str, shape: tuple[int, int, int], spacing: tuple[float, 
     return Grid.from_affine(shape, affine)
 
 
-@pytest.fixture(params=ORIENTATIONS)
-def pair(request: pytest.FixtureRequest):
-    """A fixed grid in four orientations, each with a moving grid in another."""
+@pytest.fixture
+def oriented() -> Callable[[str], Grid]:
+    """A small anisotropic grid in one of `ORIENTATIONS`."""
+    return lambda axes: oriented_grid(axes, (6, 5, 4), (1.0, 2.0, 3.0))
+
+
+@pytest.fixture
+def pair_of():
+    """Makes the pair whose fixed grid has an orientation."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for tensors so small, threads only wait for one another
-    yield make_pair(request.param)
+    yield make_pair
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=ORIENTATIONS)
+def pair(request: pytest.FixtureRequest, pair_of: Callable[[str], Pair]) -> Pair:
+    """A fixed grid in four orientations, each with a moving grid in another."""
+    return pair_of(request.param)
 
 
 def make_pair(axes: str) -> Pair:

@@ -12,14 +12,21 @@ import numpy as np
 import pytest
 import torch
 
+from cst_core.itk_field import FieldFile
 from cst_core.nifti import placed, read_volume
 from cst_core.point_list import read_points, write_points
 from cst_core.resample import by_transform, resample
-from cst_core.transform import Transform, WorldAffine
+from cst_core.transform import Transform, WorldAffine, WorldField
 from cst_core.transforms_io import write_itk_affine, write_itk_composite, write_itk_field, write_transform
 from cst_core.world_grid import slab_points
 
 Cst = Callable[..., Any]
+
+
+@pytest.fixture
+def pair(pair_of):
+    """One orientation, as others are tested where files are read and written."""
+    return pair_of("oblique")
 
 
 @pytest.fixture
@@ -50,6 +57,27 @@ def test_image(pair, folder: Path, cst: Cst):
         expected = resample(moving, by_transform(whole(pair), pair.fixed), pair.fixed, "linear", air)
         inner = (slice(2, -2),) * 3
         assert np.abs(result.values.astype(int) - expected.values)[inner].max() <= 1
+
+
+def test_field_on_the_reference_grid_is_never_read_as_a_whole(folder: Path, cst: Cst, monkeypatch: pytest.MonkeyPatch):
+    def load(self: FieldFile) -> WorldField:
+        raise AssertionError(f"{self.path} is read at once")
+
+    monkeypatch.setattr(FieldFile, "load", load)
+    arguments = [folder / "u.nii.gz", folder / "moving.nii.gz", "--out", folder / "w.nii.gz", "--like"]
+    assert cst("apply", *arguments, folder / "fixed.nii.gz").code == 0
+    assert "is read at once" in cst("apply", *arguments, folder / "moving.nii.gz", "--overwrite").err
+
+
+def test_field_that_ends_too_early_leaves_no_result(folder: Path, cst: Cst):
+    whole_file = (folder / "u.nii.gz").read_bytes()
+    (folder / "u.nii.gz").write_bytes(whole_file[: len(whole_file) // 2])
+    before = sorted(folder.iterdir())
+    options = ["--like", folder / "fixed.nii.gz", "--out", folder / "w.nii.gz"]
+    said = cst("apply", folder / "u.nii.gz", folder / "moving.nii.gz", *options)
+    assert (said.code, said.out) == (1, "")
+    assert "u.nii.gz: voxels cannot be read" in said.err
+    assert sorted(folder.iterdir()) == before
 
 
 def test_labels_keep_their_type_and_gain_none(pair, folder: Path, cst: Cst):

@@ -20,6 +20,12 @@ Cst = Callable[..., Any]
 
 
 @pytest.fixture
+def pair(pair_of):
+    """One orientation, as others are tested where files are read and written."""
+    return pair_of("oblique")
+
+
+@pytest.fixture
 def folder(pair, tmp_path: Path) -> Path:
     nibabel.save(placed(np.zeros(pair.fixed.shape, np.uint8), pair.fixed), tmp_path / "fixed.nii.gz")
     nibabel.save(placed(pair.image, pair.moving), tmp_path / "moving.nii.gz")

@@ -18,7 +18,7 @@ from cst_core.errors import DataError
 from cst_core.report import write_registration_report, write_run_report
 from cst_core.report.charts import counts, nice_ticks
 from cst_core.report.checks import checks_of, verdict_of
-from cst_core.report.mosaic import columns, contrast, label_bytes, mosaic
+from cst_core.report.mosaic import columns, contrast, label_bytes, lossy, mosaic
 from cst_core.report.page import embedded_json
 from cst_core.report.run_figures import sign_test
 from cst_core.report.run_log import read_log
@@ -108,7 +108,14 @@ def test_a_registration_is_shown_whole(registration: tuple[Path, Page]) -> None:
     assert set(data["labels"]) == {"fixed", "warped", "moving"}
     assert len(page.all("canvas")) == 3
     assert sum(a.get("type") == "range" for a in page.all("input")) == 4
-    for said in ("Good", "Forward and backward agree", "0.610 → 0.860", "A note about <this> & that.", "liver"):
+    for said in (
+        "moving onto fixed",
+        "Good",
+        "Forward and backward agree",
+        "0.610 → 0.860",
+        "A note about <this> & that.",
+        "liver",
+    ):
         assert said in page.text
     assert "antsApplyTransforms -d 3 -i moving.nii.gz -r fixed.nii.gz" in page.text
 
@@ -198,6 +205,15 @@ def test_without_images_figures_remain(tmp_path: Path) -> None:
     assert "0.610 → 0.860" in page.text
 
 
+def test_figures_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "register.json").write_text('{"format": "cst-registration-1", "confidence": null, "notes": null}')
+    write_registration_report(tmp_path, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    check_alone(page)
+    assert "No confidence was computed" in page.text
+    assert "Checks" not in page.text
+
+
 def test_clouds_are_packed_whole(tmp_path: Path) -> None:
     folder = report_folders.cloud_folder(tmp_path)
     write_registration_report(folder, tmp_path / "report.html")
@@ -208,9 +224,28 @@ def test_clouds_are_packed_whole(tmp_path: Path) -> None:
     assert set(sets) == {"fixed", "displaced", "moving", "landmarks"}
     fixed, displaced, moving = (unpacked(sets[key]["points"]) for key in ("fixed", "displaced", "moving"))
     lengths = np.linalg.norm(displaced - fixed, axis=1)
-    np.testing.assert_allclose(lengths, np.frombuffer(base64.b64decode(sets["displaced"]["values"]), "<f4"), atol=1e-3)
+    np.testing.assert_allclose(
+        lengths, np.frombuffer(base64.b64decode(sets["displaced"]["values"]["displacement"]), "<f4"), atol=1e-3
+    )
     np.testing.assert_allclose(np.sort(moving, axis=0), np.sort(displaced, axis=0), atol=1e-3)
+    assert [scale["key"] for scale in page.data("clouds-data")["scales"]] == ["displacement", "error"]
     assert "Every landmark" in page.text
+
+
+def test_columns_are_found_by_name_and_a_common_shift_is_taken_off(tmp_path: Path) -> None:
+    folder = report_folders.cloud_folder(tmp_path)
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    u = np.array([500.0, 0, 0]) + np.arange(150).reshape(50, 3) / 50
+    np.savetxt(folder / "displaced.csv", x + u, delimiter=",", header="x,y,z", comments="")
+    table = np.hstack([x, u, np.full((50, 1), 2.5)])
+    np.savetxt(folder / "displacement.csv", table, delimiter=",", header="x,y,z,dx,dy,dz,confidence_mm", comments="")
+    write_registration_report(folder, tmp_path / "report.html")
+    data = Page(tmp_path / "report.html").data("clouds-data")
+    sets = {one["key"]: one for one in data["sets"]}
+    np.testing.assert_allclose(np.sort(unpacked(sets["fixed"]["points"]), axis=0), np.sort(x, axis=0), atol=1e-4)
+    assert data["scales"][0]["name"] == "displacement beyond the common shift of 501 mm"
+    assert data["scales"][0]["top"] < 4
+    assert set(np.frombuffer(base64.b64decode(sets["displaced"]["values"]["confidence"]), "<f4")) == {2.5}
 
 
 def unpacked(text: str) -> np.ndarray:
@@ -301,7 +336,7 @@ def test_the_command_tells_the_folders_apart(cst, tmp_path: Path) -> None:
 
 def test_large_volumes_are_reduced_to_cubes() -> None:
     assert reduction((512, 512, 800), (0.7, 0.7, 1.0), 8e6) == (4, 4, 2)
-    assert reduction((192, 160, 256), (2, 2, 2), 8e6) == (1, 1, 1)
+    assert reduction((192, 160, 256), (2.0, 2.0, 2.0), 8e6) == (1, 1, 1)
     assert reduction((512, 512, 40), (0.8, 0.8, 5.0), 8e6) == (2, 2, 1)
 
 
@@ -348,6 +383,13 @@ def test_a_mosaic_holds_every_slice() -> None:
     for k in range(11):
         row, column = divmod(k, wide)
         np.testing.assert_array_equal(tiles[row * 7 : (row + 1) * 7, column * 5 : (column + 1) * 5], values[..., k].T)
+
+
+def test_noise_does_not_make_a_page_large() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 60), dtype=np.uint8)
+    free, bounded = (len(lossy(noise, most)) for most in (10**9, 60_000))
+    assert free > 120_000
+    assert bounded < 60_000 * 1.4
 
 
 def test_labels_share_numbers_between_maps() -> None:

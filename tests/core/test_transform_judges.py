@@ -15,8 +15,14 @@ import torch
 
 from cst_core.nifti import placed, read_volume
 from cst_core.resample import Interpolation, by_transform, resample
-from cst_core.transform import Transform
-from cst_core.transforms_io import write_itk_affine, write_itk_composite, write_itk_field, write_transform
+from cst_core.transform import Transform, WorldAffine, WorldField
+from cst_core.transforms_io import (
+    read_transform,
+    write_itk_affine,
+    write_itk_composite,
+    write_itk_field,
+    write_transform,
+)
 
 LPS = np.array([-1.0, -1.0, 1.0])
 Files = dict[str, Path]
@@ -145,9 +151,10 @@ class TestANTs:
         return {
             "field": [str(files["u.nii.gz"])],
             "warp and affine": [str(folder / "ants_1Warp.nii.gz"), str(folder / "ants_0GenericAffine.mat")],
+            "composite": [str(files["c.h5"])],
         }
 
-    @pytest.mark.parametrize("which", ["field", "warp and affine"])
+    @pytest.mark.parametrize("which", ["field", "warp and affine", "composite"])
     def test_images_warp_as_ours(self, ants: Any, pair, files: Files, which: str):
         fixed, moving = (ants.image_read(str(files[key])) for key in ("fixed.nii.gz", "moving.nii.gz"))
         image = ants.apply_transforms(fixed, moving, self.lists(files)[which], "linear", defaultvalue=-1000)
@@ -155,7 +162,7 @@ class TestANTs:
         mine = ours(files, transform, pair.fixed, "moving.nii.gz")
         assert share_of_range(mine, image.numpy()) < 0.001
 
-    @pytest.mark.parametrize("which", ["field", "warp and affine"])
+    @pytest.mark.parametrize("which", ["field", "warp and affine", "composite"])
     def test_points_map_as_ours(self, ants: Any, pair, files: Files, which: str):
         points = pair.inner_points(50)
         theirs = self.mapped(ants, points, self.lists(files)[which], [False] * len(self.lists(files)[which]))
@@ -171,6 +178,24 @@ class TestANTs:
         mine = Transform((pair.affine,)).inverse_map(points).numpy()
         assert np.linalg.norm(mine - theirs, axis=1).max() < 0.01
 
+    def test_its_own_registration_is_read_as_it_means_it(self, ants: Any, pair, files: Files, tmp_path: Path):
+        """Files that ANTs made, by their prefix; the registration need not be good for that."""
+        warped = ours(files, whole_of(pair), pair.fixed, "moving.nii.gz").astype(np.float32)
+        nibabel.save(placed(warped, pair.fixed), tmp_path / "target.nii.gz")
+        fixed, moving = (ants.image_read(str(tmp_path / name)) for name in ("target.nii.gz", "moving.nii.gz"))
+        effort = {"reg_iterations": (4, 2), "aff_iterations": (9, 9), "aff_shrink_factors": (2, 1)}
+        made = ants.registration(
+            fixed, moving, "SyN", outprefix=str(tmp_path / "own_"), aff_smoothing_sigmas=(1, 0), random_seed=1, **effort
+        )
+        transform, points = read_transform(tmp_path / "own_"), pair.inner_points(50)
+        assert [type(part) for part in transform.parts] == [WorldField, WorldAffine]
+        theirs = self.mapped(ants, points, made["fwdtransforms"], [False, False])
+        assert np.linalg.norm(transform.map(points).numpy() - theirs, axis=1).max() < 0.01
+        back = self.mapped(ants, torch.from_numpy(theirs), made["invtransforms"], [True, False])
+        mine = transform.inverse_map(torch.from_numpy(theirs)).numpy()
+        assert np.linalg.norm(mine - points.numpy(), axis=1).max() < 0.01
+        assert np.linalg.norm(mine - back, axis=1).max() < 0.5  # its own way back is a field that it stores
+
     def mapped(self, ants: Any, points: torch.Tensor, names: Sequence[str], invert: Sequence[bool]) -> np.ndarray:
         """ANTs maps points in LPS, by the same transforms as images, in the same order."""
         import pandas
@@ -178,3 +203,18 @@ class TestANTs:
         table = pandas.DataFrame(points.numpy() * LPS, columns=["x", "y", "z"])
         map_: Callable[..., Any] = ants.apply_transforms_to_points
         return map_(3, table, list(names), whichtoinvert=list(invert))[["x", "y", "z"]].to_numpy() * LPS
+
+
+class TestNitransforms:
+    """What it writes for FSL is right where array axes run along the world's, right or left first; elsewhere not."""
+
+    @pytest.mark.parametrize(("axes", "format"), [("RAS", "fsl"), ("LAS", "fsl"), ("oblique", "itk")])
+    def test_fields_hold_the_same_numbers(self, axes: str, format: str, oriented, tmp_path: Path):
+        nonlinear = pytest.importorskip("nitransforms.nonlinear", reason="nitransforms is not installed")
+        grid = oriented(axes)
+        vectors = torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
+        image = placed(np.moveaxis(vectors.numpy(), 0, -1), grid)
+        nonlinear.DenseFieldTransform(image, reference=image).to_filename(tmp_path / "theirs.nii", fmt=format)
+        write_transform(Transform((WorldField(vectors, grid),)), tmp_path / "ours.nii", format, None, grid)
+        theirs, mine = (nibabel.load(tmp_path / name).get_fdata() for name in ("theirs.nii", "ours.nii"))
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)

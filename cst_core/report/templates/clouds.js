@@ -2,23 +2,28 @@
 (() => {
   const info = JSON.parse(document.getElementById("clouds-data").textContent);
   const canvas = document.getElementById("cloud"), colour = document.getElementById("cloud-colour");
-  const floats = (text) => text && new Float32Array(bytesOf(text).buffer);
-  const sets = info.sets.map((set) => ({ ...set, points: floats(set.points), values: floats(set.values) }));
+  const floats = (text) => new Float32Array(bytesOf(text).buffer);
+  const sets = info.sets.map((set) => ({ ...set, points: floats(set.points), values: Object.fromEntries(Object.entries(set.values).map(([kind, text]) => [kind, floats(text)])) }));
   const boxes = new Map([...document.querySelectorAll("#clouds input[type=checkbox]")].map((box) => [box.value, box]));
   const PLAIN = { fixed: "#56b4e9", moving: "#ffb000", displaced: "#40d3a0", landmarks: "#ffffff" };
 
-  // the middle and the size of all points
-  const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
-  for (const { points } of sets) {
-    for (let i = 0; i < points.length; i++) {
-      low[i % 3] = Math.min(low[i % 3], points[i]);
-      high[i % 3] = Math.max(high[i % 3], points[i]);
+  // the middle and the size of the points that are shown
+  let middle = [0, 0, 0], radius = 1;
+  const measure = () => {
+    const shown = sets.filter((set) => boxes.get(set.key)?.checked);
+    if (!shown.length) return;
+    const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
+    for (const { points } of shown) {
+      for (let i = 0; i < points.length; i++) {
+        low[i % 3] = Math.min(low[i % 3], points[i]);
+        high[i % 3] = Math.max(high[i % 3], points[i]);
+      }
     }
-  }
-  const middle = low.map((value, axis) => (value + high[axis]) / 2);
-  const away = sets.flatMap(({ points }) => Array.from({ length: points.length / 3 }, (_, i) => Math.hypot(
-    points[3 * i] - middle[0], points[3 * i + 1] - middle[1], points[3 * i + 2] - middle[2])));
-  const radius = Math.max(1, away.sort((p, q) => p - q)[Math.floor(0.99 * (away.length - 1))]);  // an outlier may lie outside
+    middle = low.map((value, axis) => (value + high[axis]) / 2);
+    const away = shown.flatMap(({ points }) => Array.from({ length: points.length / 3 }, (_, i) => Math.hypot(
+      points[3 * i] - middle[0], points[3 * i + 1] - middle[1], points[3 * i + 2] - middle[2])));
+    radius = Math.max(1, away.sort((p, q) => p - q)[Math.floor(0.99 * (away.length - 1))]);  // an outlier may lie outside
+  };
 
   // Turned by `turn` about the body's long axis, then tilted by `tilt`; zero is the view from the front.
   const VIEWS = { front: [0, 0], left: [-Math.PI / 2, 0], below: [0, -Math.PI / 2] };
@@ -36,18 +41,18 @@
     canvas.width = width; canvas.height = height;
     const pen = canvas.getContext("2d"), zoom = (Math.min(width, height) / 2 / radius) * 0.98 * size;
     pen.fillStyle = "#0b0d0f"; pen.fillRect(0, 0, width, height);
-    const marks = [];
+    const marks = [], chosen = info.scales.find((scale) => scale.key === colour.value);
     for (const set of sets) {
       if (!boxes.get(set.key)?.checked) continue;
-      const byValue = colour.value === "value" && set.values;
+      const values = set.values[colour.value];
       for (let i = 0, n = set.points.length / 3; i < n; i++) {
         const [x, y, depth] = projected(set.points[3 * i], set.points[3 * i + 1], set.points[3 * i + 2]);
         let tint = PLAIN[set.key];
-        if (byValue) {
-          const v = Math.min(255, Math.round((255 * set.values[i]) / info.top)) * 3, t = COLOURS.sequential;
+        if (values) {
+          const v = Math.min(255, Math.round((255 * values[i]) / chosen.top)) * 3, t = COLOURS.sequential;
           tint = `rgb(${t[v]},${t[v + 1]},${t[v + 2]})`;
-        } else if (colour.value === "value") tint = "#6b7680";
-        marks.push([depth, width / 2 + x * zoom, height / 2 - y * zoom, tint, set.key === "landmarks" ? 2 : 1]);
+        } else if (chosen) tint = "#6b7680";
+        marks.push([depth, width / 2 + x * zoom, height / 2 - y * zoom, tint, set.key === "landmarks" ? 1.6 : 1]);
       }
     }
     const usual = Math.max(2, Math.min(4.5, 250 / Math.sqrt(marks.length + 1)));
@@ -62,7 +67,7 @@
     drawAxes(pen, height, scale);
     const legend = document.getElementById("cloud-legend");
     legend.replaceChildren();
-    if (colour.value === "value") legend.append(legendBar(COLOURS.sequential, ["0", `${info.top / 2}`, `${info.top} mm`], "displacement of points, error of landmarks"));
+    if (chosen) legend.append(legendBar(COLOURS.sequential, ["0", `${Number((chosen.top / 2).toPrecision(3))}`, `${chosen.top} mm`], chosen.name));
     canvas.dataset.drawn = "yes";
   };
 
@@ -127,7 +132,8 @@
     });
   }
   colour.addEventListener("change", redraw);
-  for (const box of boxes.values()) box.addEventListener("change", redraw);
+  for (const box of boxes.values()) box.addEventListener("change", () => { measure(); redraw(); });
   new ResizeObserver(redraw).observe(canvas);
+  measure();
   draw();
 })();

@@ -1,5 +1,5 @@
 "use strict";
-// Colour scales: 256 steps between a few colours. Sequential: dark blue to yellow; diverging: blue, nothing, orange.
+// Colour scales: 256 steps between a few colours. Sequential: blue to yellow, none so dark that it is lost on black; diverging: blue, nothing, orange.
 const scaleBetween = (stops) => {
   const table = new Uint8Array(256 * 3);
   for (let i = 0; i < 256; i++) {
@@ -9,7 +9,7 @@ const scaleBetween = (stops) => {
   return table;
 };
 const COLOURS = {
-  sequential: scaleBetween([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]),
+  sequential: scaleBetween([[66, 84, 190], [44, 132, 196], [46, 172, 148], [130, 208, 92], [253, 231, 37]]),
   diverging: scaleBetween([[80, 160, 255], [120, 180, 235], [240, 240, 240], [250, 165, 80], [240, 110, 20]]),
 };
 const gradientOf = (table) => {

@@ -2,7 +2,7 @@
 (() => {
   const info = JSON.parse(document.getElementById("planes-data").textContent);
   const volumes = new Volumes(info.shape, info.columns);
-  const control = (id) => document.getElementById(id);
+  const section = document.getElementById("planes"), control = (id) => document.getElementById(id);
   const [first, second, mode, map, lines, amount] = ["first", "second", "mode", "map", "lines", "amount"].map(control);
   const FIXED = "#56b4e9", OTHER = "#ffb000", FOLD = [255, 0, 200];
   if (info.field) {
@@ -38,7 +38,7 @@
       } else grey = p * (1 - part) + q * part;
       let r = grey, g = grey, bl = grey;
       if (over) {
-        const v = over[i], weight = colours === COLOURS.diverging ? Math.min(1, Math.abs(v - 127.5) / 50) * 0.75 : 0.2 + 0.5 * v / 255;
+        const v = over[i], weight = colours === COLOURS.diverging ? Math.min(1, Math.abs(v - 127.5) / 50) * 0.75 : 0.75 * (v / 255) ** 0.7;
         r += weight * (colours[3 * v] - r); g += weight * (colours[3 * v + 1] - g); bl += weight * (colours[3 * v + 2] - bl);
       }
       if (fold && fold[i]) [r, g, bl] = FOLD;
@@ -54,13 +54,13 @@
     pen.strokeStyle = colour; pen.lineWidth = width; pen.stroke();
   };
 
-  const overlay = async (plane, at, scale) => {
+  const overlay = (plane, at, scale, outlined) => {
     const { slice, canvas } = plane, pen = canvas.getContext("2d");
     const kx = canvas.width / slice.width, ky = canvas.height / slice.height;
     if (lines.value === "labels") {
       for (const [key, colour] of [[first.value, FIXED], [second.value, OTHER]]) {
-        if (!info.labels[key]) continue;
-        const labels = slice.cut(await volumes.get(info.labels[key]), at);
+        if (!outlined[key]) continue;
+        const labels = slice.cut(outlined[key], at);
         const segments = contours(labels, slice.width, slice.height);
         stroke(pen, segments.map(([a, b, c, d]) => [[a * kx, b * ky], [c * kx, d * ky]]), colour, 1.5 * scale);
       }
@@ -110,6 +110,7 @@
         if (info.labels[image]) control("lines-legend").append(key(colour, `labels of ${nameOf(image)}`));
       }
     } else if (lines.value === "grid") control("lines-legend").append("Lines of a regular grid, displaced" + (info.images.some((i) => i.key === "affine") ? " (without the affine part)" : ""));
+    if (mode.value === "difference") control("lines-legend").append(" Grey: equal; light: the second image is the brighter.");
     const blend = mode.value === "blend", checker = mode.value === "checker";
     amount.closest("label").hidden = mode.value === "difference";
     control("amount-name").textContent = blend ? "First to second" : "Size of squares";
@@ -127,8 +128,13 @@
   const draw = async () => {
     if (waiting) { again = true; return; }  // one picture at a time; the last wish wins
     waiting = true;
+    section.setAttribute("aria-busy", "true");
     const chosen = mapOf(), wanted = [uriOf(first.value), uriOf(second.value), chosen?.uri, chosen?.folds];
     const [a, b, values, folds] = await Promise.all(wanted.map((uri) => (uri ? volumes.get(uri) : null)));
+    const outlined = {};
+    for (const key of lines.value === "labels" ? [first.value, second.value] : []) {
+      if (info.labels[key]) outlined[key] = await volumes.get(info.labels[key]);
+    }
     for (const plane of planes) {
       const { canvas, back, slice } = plane, at = Number(plane.range.value);
       const scale = window.devicePixelRatio || 1, box = canvas.getBoundingClientRect();
@@ -138,12 +144,13 @@
       const pen = canvas.getContext("2d");
       pen.imageSmoothingEnabled = true; pen.imageSmoothingQuality = "high";
       pen.drawImage(back, 0, 0, canvas.width, canvas.height);
-      await overlay(plane, at, scale);
+      overlay(plane, at, scale, outlined);
       annotate(plane, scale);
       sayPlace(plane);
     }
     sayLegends();
-    document.getElementById("planes").dataset.drawn = "yes";
+    section.dataset.drawn = "yes";
+    section.setAttribute("aria-busy", "false");
     waiting = false;
     if (again) { again = false; draw(); }
   };
