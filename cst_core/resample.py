@@ -4,8 +4,8 @@
     warped(x)  ◀────── value at y ──────┘
 
 The value is looked up where the transform *leads*, so the image travels against the arrow; points travel with it.
-Blocks are ranges of the reference grid's third axis, of about a million voxels; of the moving scan only the part that
-a block meets is turned into floating numbers.
+Blocks are ranges of the reference grid's third axis, of about half a million voxels; of the moving scan only the part
+that a block meets is turned into floating numbers.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from cst_core.field import Grid
 
 _SAME = 1e-3  # mm, by which the corners of one grid may lie off those of another that counts as the same
 _EDGE = 1e-6  # voxels, by which rounding may put a point beyond the face on which it lies
-_SITES = 2**20  # voxels that are worked on at once
+_SITES = 2**19  # voxels that are worked on at once
 
 
 def slabs(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Ranges of the third array axis that hold about a million voxels each, in order."""
+    """Ranges of the third array axis that hold about half a million voxels each, in order."""
     step = max(1, _SITES // (shape[0] * shape[1]))
     return [(start, min(start + step, shape[2])) for start in range(0, shape[2], step)]
 
