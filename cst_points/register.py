@@ -31,7 +31,7 @@ from cst_points.tps import Spline
 MEASURE = "distance between the smooth field and the best match"
 GOOD_MM, POOR_MM = 4.0, 7.0
 """Of `residual`, 95th percentile: ten pairs of one patient each have 2.2 to 4.3, and the two with the largest landmark
-errors more than 4.0; ten pairs of two patients have 7.3 or more (`benchmarks/results/confidence_points.json`)."""
+errors more than 4.0; ten of two patients 7.3 or more (`benchmarks/results/confidence_points.json`)."""
 _HEADER = "x,y,z,dx,dy,dz,confidence_mm"
 
 
