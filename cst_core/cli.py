@@ -97,18 +97,23 @@ def evaluate(
     run(options, open_console())
 
 
-def info(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Versions, devices, backends and the models that come with them."""
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Also try what takes a minute: whether KeOps compiles.")
+    ] = False,
+) -> None:
+    """What is installed, devices, compilers, models and what they were trained on, data found."""
     from cst_core.cli_info import collect
 
-    found = collect()
+    found = collect(check)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    for section, values in found.items():
-        typer.echo(section)
-        for name, value in values.items():
-            typer.echo(f"  {name:10} {value if isinstance(value, str) else _joined(value)}")
+    from cst_core.info_text import show
+    from cst_core.progress import open_console
+
+    show(found, open_console())
 
 
 def report(
@@ -186,12 +191,6 @@ def _add_prepare(group: typer.Typer, entry: EntryPoint) -> None:
     # Everything after the name, --help too, is for the function that is loaded then.
     settings: dict[Any, Any] = {"ignore_unknown_options": True, "help_option_names": []}
     group.command(entry.name, context_settings=settings, help=f"By {plugins.distribution(entry)}.")(run)
-
-
-def _joined(values: Any) -> str:
-    if isinstance(values, dict):
-        return "; ".join(f"{key}: {_joined(value)}" for key, value in values.items()) or "none"
-    return values if isinstance(values, str) else ", ".join(values) or "none"
 
 
 def _fail(text: str, code: int) -> NoReturn:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 
 from cst_core.errors import CstError
@@ -55,3 +58,20 @@ def devices() -> dict[str, str]:
     if torch.cuda.is_available():
         found["cuda"] = torch.cuda.get_device_name()
     return found
+
+
+def compilers() -> dict[str, str]:
+    """C++ and CUDA compilers by name: what they say of themselves in a line, and where they are."""
+    found = {}
+    for name, commands in (("C++ compiler", (os.environ.get("CXX", ""), "g++", "clang++", "c++")), ("nvcc", ("nvcc",))):
+        path = next((path for command in commands if command and (path := shutil.which(command))), None)
+        found[name] = "none found" if path is None else f"{_first_line([path, '--version'])} ({path})"
+    return found
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"does not run: {type(error).__name__}"
+    return (said.strip().splitlines() or ["says nothing"])[0]

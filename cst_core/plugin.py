@@ -159,3 +159,15 @@ class FileRegistration(Protocol):
             DataError: a file cannot be used.
         """
         ...
+
+
+class Informative(Protocol):
+    """A fourth protocol, which a plugin may have: what ``cst info`` can tell beyond versions and models."""
+
+    def checks(self, check: bool) -> Mapping[str, str]:
+        """What works here, by name, in a line each; with ``check`` also what takes long to find out."""
+        ...
+
+    def recognise(self, folder: Path) -> str | None:
+        """What a folder of data is to this backend, in a line; None if it is nothing. No large file is read."""
+        ...

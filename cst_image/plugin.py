@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cst_core.errors import DataError
 from cst_core.metrics import hd95, jacobian_figures
 from cst_core.models import Model
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
@@ -85,6 +86,23 @@ class ImagePlugin:
         from cst_image.register_files import register_files
 
         return register_files(model, request, folder)
+
+    def checks(self, check: bool) -> Mapping[str, str]:
+        """Nothing that could fail."""
+        del check
+        return {}
+
+    def recognise(self, folder: Path) -> str | None:
+        """A folder of scans, by its names alone."""
+        from cst_image.folder import read_folder
+
+        try:
+            found = read_folder(folder)
+        except DataError:
+            return None
+        labelled = sum(scan.labels is not None for scan in found.scans.values())
+        named = f"{found.description.name}: " if found.description and found.description.name else ""
+        return f"{named}{len(found.scans)} scans, {labelled} with label maps"
 
 
 def at_test(backend: ImageBackend) -> ImageBackend:

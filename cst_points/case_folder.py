@@ -51,6 +51,11 @@ def read_folder(folder: str | Path) -> list[EvalCase[CloudPair]]:
     return [_read_case(id, files) for id, files in sorted(found.items(), key=lambda item: _natural(item[0]))]
 
 
+def case_ids(folder: Path) -> list[str]:
+    """The ids of a folder's pairs, by their names alone; errors as `read_folder`, but no pair is none."""
+    return sorted(_find(folder), key=_natural)
+
+
 def _find(folder: Path) -> dict[str, _Files]:
     names = sorted(path.name for path in folder.iterdir())
     clouds: dict[str, dict[str, Path]] = {}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from cst_core.errors import DataError
+from cst_points.lung_options import FEWEST_KEYPOINTS, Frame, LungOptions, Triple
 from cst_points.scan import Scan, resample
-
-Triple = tuple[float, float, float]
 
 LUNG_LITRES = (0.4, 12.0)
 """What a pair of human lungs can hold; a mask outside these is not one of lungs."""
@@ -21,42 +18,6 @@ WINDOW_HU = (-1000.0, 200.0)
 RELEASE_HALF_EXTENT = (148.0, 164.0, 164.0)
 """mm along superior, posterior, left: half of DIR-Lab's COPDgene volumes, averaged over the ten cases; the release's
 coordinates in [-1, 1] span whole volumes (see `cst_points.release.read_release`)."""
-FEWEST_KEYPOINTS = 32
-"""Fewer keypoints than this cannot carry a registration."""
-
-
-class Frame(StrEnum):
-    """Axes of the written clouds, and what divides them into [-1, 1]."""
-
-    RELEASE = "release"
-    """Superior, posterior, left, and the extent that [-1, 1] has in the public keypoint release."""
-    RAS = "ras"
-    """Right, anterior, superior, and the half-extent of the crop."""
-
-    @property
-    def axes(self) -> tuple[str, str, str]:
-        """Where x, y and z run to."""
-        return ("right", "anterior", "superior") if self is Frame.RAS else ("superior", "posterior", "left")
-
-
-@dataclass(frozen=True)
-class LungOptions:
-    """How clouds are made; spacings and sizes along right, anterior, superior."""
-
-    fixed_spacing: Triple = (1.75, 1.25, 1.75)
-    """mm, Sec. 3."""
-    moving_spacing: Triple = (1.75, 1.00, 1.25)
-    """mm, Sec. 3."""
-    crop: tuple[int, int, int] = (192, 192, 208)
-    """Voxels of ``fixed_spacing``, Sec. 3; half of it is the half-extent that divides coordinates."""
-    fixed_limit: int = 2048
-    """Keypoints at most, the strongest; Sec. 3 has one to two thousand."""
-    moving_limit: int = 4096
-    """Keypoints at most, the strongest; Sec. 3 has two to four thousand."""
-    threshold: float = 1e-4
-    """The weakest keypoint as a fraction of the strongest."""
-    frame: Frame = Frame.RELEASE
-    """As the public keypoint release, which networks trained on it expect."""
 
 
 class LandmarkArrays(NamedTuple):
@@ -64,6 +25,14 @@ class LandmarkArrays(NamedTuple):
 
     fixed: Float[np.ndarray, "L 3"]
     moving: Float[np.ndarray, "L 3"]
+
+
+class Lungs(NamedTuple):
+    """A lung mask on the voxels that keypoints were looked for on."""
+
+    mask: Bool[np.ndarray, "X Y Z"]
+    affine: Float[np.ndarray, "4 4"]
+    """Voxel index to mm in the scanner's RAS frame."""
 
 
 class PreparedLung(NamedTuple):
@@ -78,6 +47,9 @@ class PreparedLung(NamedTuple):
     """Where the moving cloud's zero is, mm in the scanner's RAS frame."""
     half_extent: Triple
     """mm, in the axes of the frame."""
+    fixed_lungs: Lungs | None = None
+    """The mask that was used, given or found."""
+    moving_lungs: Lungs | None = None
 
 
 def prepare_lung(
@@ -94,8 +66,10 @@ def prepare_lung(
         DataError: a mask that is not one of lungs, or next to no keypoints.
     """
     options = options or LungOptions()
-    fixed_cloud, fixed_zero = _cloud("fixed", fixed, fixed_mask, options.fixed_spacing, options.fixed_limit, options)
-    moving_cloud, moving_zero = _cloud(
+    fixed_cloud, fixed_zero, fixed_lungs = _cloud(
+        "fixed", fixed, fixed_mask, options.fixed_spacing, options.fixed_limit, options
+    )
+    moving_cloud, moving_zero, moving_lungs = _cloud(
         "moving", moving, moving_mask, options.moving_spacing, options.moving_limit, options
     )
     if landmarks is not None:
@@ -111,6 +85,8 @@ def prepare_lung(
         fixed.in_scanner(fixed_zero[None])[0],
         moving.in_scanner(moving_zero[None])[0],
         RELEASE_HALF_EXTENT if options.frame is Frame.RELEASE else (x, y, z),
+        fixed_lungs,
+        moving_lungs,
     )
 
 
@@ -121,8 +97,8 @@ def _cloud(
     spacing: Triple,
     limit: int,
     options: LungOptions,
-) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, " 3"]]:
-    """Keypoints in mm along right, anterior, superior from the mask's centre, and that centre from the first voxel."""
+) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, " 3"], Lungs]:
+    """Keypoints, mm along right, anterior, superior from the mask's centre; that centre from the first voxel; mask."""
     from cst_points.foerstner import foerstner_keypoints
     from cst_points.lung_mask import lung_mask
 
@@ -146,7 +122,8 @@ def _cloud(
             f"lower the threshold ({options.threshold:g}) or check the volume"
         )
     centre = (low + high) / 2 * np.asarray(spacing)
-    return points + start * np.asarray(spacing) - centre, centre
+    affine = scan.affine @ np.diag([*(np.asarray(spacing) / scan.spacing), 1.0])
+    return points + start * np.asarray(spacing) - centre, centre, Lungs(lungs, affine)
 
 
 def _turned(points: Float[np.ndarray, "N 3"], frame: Frame) -> Float[np.ndarray, "N 3"]:

@@ -91,6 +91,24 @@ class PointsPlugin:
 
         return register_files(model, request, folder)
 
+    def checks(self, check: bool) -> Mapping[str, str]:
+        """Whether KeOps works here; see `cst_points.keops_state`."""
+        from cst_points.keops_state import keops_state
+
+        return {"KeOps": keops_state(check)}
+
+    def recognise(self, folder: Path) -> str | None:
+        """The public release, or a folder of clouds."""
+        from cst_points.case_folder import case_ids
+        from cst_points.release import is_release
+
+        if is_release(folder):
+            return "the public keypoint release"
+        try:
+            return f"{len(ids)} pairs of clouds" if (ids := case_ids(folder)) else None
+        except DataError as error:
+            return str(error)
+
 
 def _small(cases: Sequence[EvalCase[CloudPair]], config: PointsConfig) -> list[str]:
     """Said of clouds smaller than the configuration counts on; refused where not even a spline can be fitted."""

@@ -20,19 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from cst_core.errors import DataError
-from cst_points.lung_clouds import (
-    FEWEST_KEYPOINTS,
-    Frame,
-    LandmarkArrays,
-    LungOptions,
-    PreparedLung,
-    Triple,
-    prepare_lung,
-)
+from cst_points.lung_options import FEWEST_KEYPOINTS, Frame, LungOptions, Triple
 
 if TYPE_CHECKING:
     from cst_core.plugin import EvalCase
     from cst_points.cloud import CloudPair
+    from cst_points.lung_clouds import LandmarkArrays, Lungs, PreparedLung
 
 
 class Counts(NamedTuple):
@@ -83,10 +76,14 @@ def lung(
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="The weakest keypoint as a fraction of the strongest.")
     ] = LungOptions.threshold,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Also write the lung masks: case_<id>_fixed_mask.nii.gz and so on.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a case of the same id.")] = False,
 ) -> Counts:
     """Two lung CTs to a pair of keypoint clouds (and landmarks) that every points command reads."""
     from cst_points.case_folder import write_case
+    from cst_points.lung_clouds import prepare_lung
     from cst_points.scan import read_mask, read_scan
 
     for name, spacing in (("--fixed-spacing", fixed_spacing), ("--moving-spacing", moving_spacing)):
@@ -112,6 +109,8 @@ def lung(
     )
     _check_landmarks(prepared, fixed_landmarks, moving_landmarks)
     write_case(out, prepared_case(id, prepared), crop_entries(prepared, frame), overwrite)
+    if masks:
+        _write_masks(out, id, (prepared.fixed_lungs, prepared.moving_lungs))
     marks = 0 if prepared.landmarks is None else len(prepared.landmarks.fixed)
     counts = Counts(len(prepared.fixed), len(prepared.moving), marks)
     typer.echo(
@@ -120,7 +119,18 @@ def lung(
     return counts
 
 
+def _write_masks(out: Path, id: str, lungs: tuple[Lungs | None, Lungs | None]) -> None:
+    from cst_core.field import Grid
+    from cst_core.nifti import placed, save_nifti
+
+    for part, one in zip(("fixed", "moving"), lungs, strict=True):
+        if one is not None:
+            grid = Grid.from_affine(one.mask.shape, one.affine)
+            save_nifti(out / f"case_{id}_{part}_mask.nii.gz", placed(one.mask.astype("uint8"), grid))
+
+
 def _read_landmark_pair(fixed: Path | None, moving: Path | None, dirlab: str | None) -> LandmarkArrays | None:
+    from cst_points.lung_clouds import LandmarkArrays
     from cst_points.scan import read_points
 
     if fixed is None and moving is None:

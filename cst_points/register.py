@@ -31,7 +31,7 @@ from cst_points.tps import Spline
 MEASURE = "distance between the smooth field and the best match"
 GOOD_MM, POOR_MM = 4.0, 7.0
 """Of `residual`, 95th percentile: ten pairs of one patient each have 2.2 to 4.3, and the two with the largest landmark
-errors more than 4.0; ten pairs of two patients have 7.3 or more (`benchmarks/results/confidence_points.json`)."""
+errors more than 4.0; ten of two patients 7.3 or more (`benchmarks/results/confidence_points.json`)."""
 _HEADER = "x,y,z,dx,dy,dz,confidence_mm"
 
 
@@ -46,8 +46,10 @@ class Found(NamedTuple):
 
 
 def register_files(model: Model, request: RegisterRequest, folder: Path) -> dict[str, Any]:
-    """See `cst_core.plugin.FileRegistration`; in ``folder``: displaced.csv and displacement.csv, with landmarks
-    landmarks_moved.csv, and for CTs what `cst_points.register_volume` writes.
+    """See `cst_core.plugin.FileRegistration`.
+
+    Into ``folder`` go displaced.csv, displacement.csv and moving_points.csv, with landmarks landmarks_moved.csv, and
+    for CTs what `cst_points.register_volume` writes.
 
     Raises:
         DataError: files that cannot be used.
@@ -135,6 +137,7 @@ def _write_points(folder: Path, ready: Ready, found: Found) -> tuple[dict[str, f
     fixed = ready.fixed_placed.inverse().map(ready.pair.fixed)
     moved = ready.carried(fixed, found.field.T)
     write_cloud(folder / "displaced.csv", moved)
+    write_cloud(folder / "moving_points.csv", ready.moving_placed.inverse().map(ready.pair.moving))
     rows = torch.cat([fixed, moved - fixed, found.residual.double()[:, None]], 1)
     write_table(folder / "displacement.csv", _HEADER, rows)
     lengths = torch.linalg.vector_norm(moved - fixed, dim=1)
@@ -143,7 +146,8 @@ def _write_points(folder: Path, ready: Ready, found: Found) -> tuple[dict[str, f
         "p99": float(torch.quantile(lengths, 0.99)),
         "max": float(lengths.max()),
     }
-    return figures, {"displaced": "displaced.csv", "displacement_points": "displacement.csv"}
+    names = {"displaced": "displaced", "displacement_points": "displacement", "moving_points": "moving_points"}
+    return figures, {key: f"{name}.csv" for key, name in names.items()}
 
 
 def _measure(folder: Path, landmarks: Landmarks, moved: Float64[Tensor, "L 3"]) -> dict[str, Any]:

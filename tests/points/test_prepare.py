@@ -193,6 +193,22 @@ def test_command_reorients_and_reads_masks_and_landmarks(tmp_path):
     assert ras.half_extent.tolist() == [288, 288, 312]
 
 
+def test_masks_are_written_where_the_lungs_are(tmp_path):
+    fixed, moving = scans()
+    paths = [put(tmp_path, f"{n}.nii.gz", one.values, one.affine) for n, one in (("f", fixed), ("m", moving))]
+    coarse = ["--fixed-spacing", "4", "4", "4", "--moving-spacing", "4", "4", "4", "--threshold", "0.001"]
+    result = run(*paths, "--id", "1", "--out", tmp_path / "out", "--masks", *coarse)
+    assert result.exit_code == 0, result.output
+    for part, shift, stretch in (("fixed", 0, 1), ("moving", SHIFT, STRETCH)):
+        image = nibabel.load(tmp_path / "out" / f"case_1_{part}_mask.nii.gz")
+        index = np.argwhere(np.asarray(image.dataobj) > 0)
+        points = (index @ image.affine[:3, :3].T + image.affine[:3, 3] - shift) / stretch
+        apart = np.stack([np.linalg.norm((points - c) / RADII, axis=-1) for c in LUNGS]).min(0)
+        assert (apart < 1.1).mean() > 0.98
+        assert len(points) * 64 == pytest.approx(2 * 4 / 3 * np.pi * RADII.prod() * np.prod(stretch), rel=0.15)
+    assert len(read_folder(tmp_path / "out")) == 1
+
+
 def test_bad_landmarks_and_options_are_named(tmp_path):
     fixed, _ = scans()
     good = put(tmp_path, "good.nii.gz", fixed.values, fixed.affine)

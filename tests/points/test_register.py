@@ -155,6 +155,8 @@ def test_clouds_keep_their_own_frame(clouds, tmp_path, model):
     rows = np.loadtxt(tmp_path / "displacement.csv", delimiter=",", skiprows=1)
     fixed, displaced = read_cloud(clouds / "f.csv").numpy(), read_cloud(tmp_path / "displaced.csv").numpy()
     np.testing.assert_allclose(rows[:, :3], fixed, atol=1e-3)
+    moving = (read_cloud(name).numpy() for name in (clouds / "m.ply", tmp_path / "moving_points.csv"))
+    np.testing.assert_allclose(*moving, atol=1e-3)
     np.testing.assert_allclose(rows[:, :3] + rows[:, 3:6], displaced, atol=1e-3)
     assert np.linalg.norm(rows[:, 3:6], axis=1).mean() == pytest.approx(result["displacement_mm"]["mean"], rel=1e-3)
     assert rows[:, 6].mean() == pytest.approx(result["confidence"]["mean_mm"], rel=1e-3)
