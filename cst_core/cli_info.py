@@ -17,8 +17,8 @@ from cst_core.errors import CstError
 from cst_core.plugin import BackendPlugin
 
 PACKAGES = (
-    *("torch-geometric", "pykeops", "numba", "scipy", "scikit-image", "nibabel", "SimpleITK", "h5py", "pydantic"),
-    *("safetensors", "matplotlib", "tensorboard", "jinja2", "plotly", "nitransforms", "antspyx", "open3d", "triton"),
+    *("torch-geometric", "pykeops", "numba", "scipy", "scikit-image", "nibabel", "SimpleITK", "pydantic"),
+    *("safetensors", "matplotlib", "tensorboard", "jinja2", "nitransforms", "antspyx", "open3d", "open3d-cpu", "triton"),
 )
 """Besides those of `cst_core.environment.versions`; some serve a single verb, and may be missing."""
 
