@@ -202,6 +202,7 @@ def _optimised(images: tuple[tuple[Any, Any], tuple[Any, Any]], transform: Any, 
     method.SetShrinkFactorsPerLevel(factors)
     method.SetSmoothingSigmasPerLevel([factor / 2 if factor > 1 else 0.0 for factor in factors])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
+    method.SetNumberOfWorkUnits(1)  # several threads add up in another order each time
     method.SetInitialTransform(transform, inPlace=True)
     try:
         method.Execute(fixed, moving)
