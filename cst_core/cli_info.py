@@ -18,7 +18,8 @@ from cst_core.plugin import BackendPlugin
 
 PACKAGES = (
     *("torch-geometric", "pykeops", "numba", "scipy", "scikit-image", "nibabel", "SimpleITK", "pydantic"),
-    *("safetensors", "matplotlib", "tensorboard", "jinja2", "nitransforms", "antspyx", "open3d", "open3d-cpu", "triton"),
+    *("safetensors", "matplotlib", "tensorboard", "jinja2", "nitransforms", "antspyx"),
+    *("open3d", "open3d-cpu", "triton"),
 )
 """Besides those of `cst_core.environment.versions`; some serve a single verb, and may be missing."""
 
