@@ -9,7 +9,7 @@ STAMP := $(VENV)/.up-to-date
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup test lint format demo clean
+.PHONY: help setup test lint format docs demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -33,6 +33,10 @@ format: $(STAMP)  ## write the style
 	ruff check --fix
 	ruff format
 
+docs: $(STAMP)  ## the documentation, in site/; python -m http.server -d site shows it, search included
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html"
+
 demo: $(STAMP)  ## train on the built-in phantom, register its held-out pairs, draw one
 	@rm -rf "$(DEMO)"
 	cst train --backend points --fold 3 --preset quick --out "$(DEMO)"
@@ -41,5 +45,5 @@ demo: $(STAMP)  ## train on the built-in phantom, register its held-out pairs, d
 	@echo "The picture is in $(DEMO)/before-and-after.png"
 
 clean:  ## remove the environment and all caches; runs stay
-	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find cst_core cst_image cst_points benchmarks tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find cst_core cst_image cst_points benchmarks docs tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
