@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyBboxPatch
@@ -32,8 +31,9 @@ THEMES: Mapping[str, Theme] = {
     "light": Theme("#24292f", "#c3cad1", "#1f6fb2", "#c2570c", "#24292f"),
     "dark": Theme("#e3e7ee", "#59616e", "#6cb6ff", "#ffab6b", "#e3e7ee"),
 }
-_POINT = np.array([3.2, 3.6])  # x, in the fixed grid
-_SHIFT = np.array([2.3, 1.1])  # u(x)
+_POINT = (3.2, 3.6)  # x, in the fixed grid
+_THERE = (5.5, 4.7)  # x + u(x)
+_MIDDLE = (4.35, 4.15)  # between the two
 
 
 def drawn(name: str, theme: str) -> str:
@@ -53,20 +53,17 @@ def _maps(theme: Theme) -> Figure:
     for axes, colour, title in ((left, theme.fixed, "fixed scan"), (right, theme.moving, "moving scan")):
         _voxels(axes, theme, colour)
         axes.set_title(title, color=colour, fontsize=13, fontweight="bold")
-    left.add_patch(Ellipse(tuple(_POINT), 3.6, 2.6, fill=False, ec=theme.fixed, lw=2))
+    left.add_patch(Ellipse(_POINT, 3.6, 2.6, fill=False, ec=theme.fixed, lw=2))
     left.plot(*_POINT, "o", color=theme.fixed, ms=8)
     left.annotate("$x$", _POINT, (-14, 8), textcoords="offset points", color=theme.text, fontsize=14)
-    there = _POINT + _SHIFT
-    right.add_patch(Ellipse(tuple(_POINT), 3.6, 2.6, fill=False, ec=theme.faint, lw=1.2, ls="--"))
-    right.add_patch(Ellipse(tuple(there), 3.0, 3.2, angle=20, fill=False, ec=theme.moving, lw=2))
+    right.add_patch(Ellipse(_POINT, 3.6, 2.6, fill=False, ec=theme.faint, lw=1.2, ls="--"))
+    right.add_patch(Ellipse(_THERE, 3.0, 3.2, angle=20, fill=False, ec=theme.moving, lw=2))
     right.plot(*_POINT, "o", color=theme.faint, ms=6)
     right.annotate("$x$", _POINT, (-14, -12), textcoords="offset points", color=theme.text, fontsize=13)
-    right.annotate("", there, _POINT, arrowprops={"arrowstyle": "-|>", "color": theme.text, "lw": 2})
-    right.annotate(
-        "$u(x)$", _POINT + 0.5 * _SHIFT, (-6, -20), textcoords="offset points", color=theme.text, fontsize=13
-    )
-    right.plot(*there, "o", color=theme.moving, ms=8)
-    right.annotate("$x + u(x)$", there, (-20, 9), textcoords="offset points", color=theme.text, fontsize=13)
+    right.annotate("", _THERE, _POINT, arrowprops={"arrowstyle": "-|>", "color": theme.text, "lw": 2})
+    right.annotate("$u(x)$", _MIDDLE, (-6, -20), textcoords="offset points", color=theme.text, fontsize=13)
+    right.plot(*_THERE, "o", color=theme.moving, ms=8)
+    right.annotate("$x + u(x)$", _THERE, (-20, 9), textcoords="offset points", color=theme.text, fontsize=13)
     _between(figure, theme, 0.62, "a point goes", theme.fixed, forward=True)
     _between(figure, theme, 0.40, "a value comes", theme.moving, forward=False)
     below = (

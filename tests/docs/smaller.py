@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_IMAGE = ("--set", "spacing=6.4", "--set", "adam_steps=2", "--set", "warps=1")
+_IMAGE = (
+    *("--set", "spacing=6.4", "--set", "adam_steps=2", "--set", "warps=1"),
+    *("--set", "coupling=[0.3]", "--set", "consistency=false"),
+)
 _POINTS = ("--set", "rounds=2", "--set", "candidates=32")
 _FIRST = ("--set", "first_towers=1")
 _LOOP = ("--set", "stages=1", "--set", "iterations=1")
