@@ -27,8 +27,11 @@ from cst_core.lazy import pairs_of, select
 from cst_core.manifest import MANIFEST, Origin
 from cst_core.plugin import BackendPlugin, Dataset, EvalCase
 from cst_core.progress import LiveProgress, Pace, PlainProgress, Progress, clock_time
+from cst_core.report import write_run_report
 from cst_core.runs import Run
 from cst_core.training import Event, NotFiniteError, self_train
+
+REPORT = "report.html"
 
 
 def train(options: TrainOptions, console: Console, command: list[str]) -> None:
@@ -44,6 +47,7 @@ def train(options: TrainOptions, console: Console, command: list[str]) -> None:
             raise ConfigError("--resume: needs --out RUN, the folder of the run to continue")
         with _said_how_to_go_on(options.out), Run.existing(options.out, say) as run:
             _resume(run, options, console)
+        _report(options.out, say)
         return
     if options.backend is None:
         raise ConfigError(f"--backend: is needed; found: {', '.join(plugins.found(plugins.BACKENDS)) or 'none'}")
@@ -59,6 +63,13 @@ def train(options: TrainOptions, console: Console, command: list[str]) -> None:
         origin = _origin(options.backend, config, data.source, options.fold, device, dataset)
         run.begin(origin, to_toml(plugin.name, config), command)
         _train(run, plugin, config, dataset, device, console)
+    _report(out, say)
+
+
+def _report(out: Path, say: Callable[[str], None]) -> None:
+    """Once the run is closed, so that the report says it is finished."""
+    write_run_report(out, out / REPORT)
+    say(f"Report: {out / REPORT}")
 
 
 @contextmanager

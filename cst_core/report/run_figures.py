@@ -142,18 +142,15 @@ def loss_chart(log: RunLog) -> Markup:
     """Training loss over all stages."""
     if not log.losses:
         return Markup("")
-    names = [
-        (float((s - 1) * log.steps_a_stage), f"stage {s}")
-        for s in range(1, 2 + int((log.losses[-1][0] - 1) // max(1, log.steps_a_stage)))
-    ]
-    first = log.losses[0][0]
-    shown = [(max(at, first), name) for at, name in names]
+    last = log.losses[-1][0]
+    stages = range(1, 2 + int((last - 1) // max(1, log.steps_a_stage)))
+    ends = [(min(float(s * log.steps_a_stage), last), f"stage {s}") for s in stages]
     return line_chart(
         "Training loss",
         [Series("loss", log.losses, colour=2, marks=len(log.losses) < 60)],
         "loss, mm",
-        f"start of each stage ({log.steps_a_stage} steps)",
-        shown if len(shown) < 9 else (),
+        f"end of each stage ({log.steps_a_stage} steps)",
+        ends if len(ends) < 9 else (),
         from_zero=True,
     )
 
