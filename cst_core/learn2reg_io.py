@@ -40,7 +40,7 @@ def write_learn2reg_npz(path: Path, field: WorldField, moving: Grid) -> None:
     if any(n % 2 for n in field.grid.shape):
         raise ConfigError(f"--to learn2reg-npz needs even numbers of voxels, the fixed grid has {field.grid.shape}")
     voxels = _to_voxels(field, moving)
-    halves = np.stack([ndimage.zoom(component, 0.5, order=2) for component in voxels]).astype(np.float16)
+    halves = np.stack([_zoomed(component, 0.5) for component in voxels]).astype(np.float16)
     with replace_atomically(path) as partial, partial.open("wb") as stream:
         np.savez_compressed(stream, halves)
 
@@ -74,8 +74,12 @@ def read_learn2reg_npz(path: Path, fixed: Grid, moving: Grid) -> WorldField:
     if halves.ndim != 4 or halves.shape[0] != 3 or halves.dtype.kind != "f":
         raise DataError(f"{path}: must hold floating numbers of the shape (3, X/2, Y/2, Z/2), found {halves.shape}")
     check_finite(path, halves)
-    voxels = np.stack([ndimage.zoom(component.astype(np.float32), 2, order=2) for component in halves])
+    voxels = np.stack([_zoomed(component.astype(np.float32), 2.0) for component in halves])
     return _from_voxels(path, voxels, fixed, moving)
+
+
+def _zoomed(component: np.ndarray, factor: float) -> np.ndarray:
+    return np.asarray(ndimage.zoom(component, factor, order=2))
 
 
 def _to_voxels(field: WorldField, moving: Grid) -> np.ndarray:
