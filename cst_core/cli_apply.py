@@ -20,10 +20,10 @@ from rich.console import Console
 
 from cst_core.errors import ConfigError, DataError
 from cst_core.field import Grid
-from cst_core.itk_field import FieldFile, open_field
-from cst_core.nifti import Volume, open_nifti, placed, read_grid, read_volume, save_nifti
-from cst_core.niftyreg_io import NAME as NIFTYREG_NAME
-from cst_core.point_list import Frame, read_points, write_points
+from cst_core.formats.itk_field import FieldFile, open_field
+from cst_core.formats.nifti import Volume, open_nifti, placed, read_grid, read_volume, save_nifti
+from cst_core.formats.niftyreg import NAME as NIFTYREG_NAME
+from cst_core.formats.point_list import Frame, read_points, write_points
 from cst_core.resample import Interpolation, PointsOf, by_file, by_transform, default_outside, resample
 from cst_core.transform import Transform, WorldField
 from cst_core.transforms_io import FORWARD, NIFTI, input_files, read_transform

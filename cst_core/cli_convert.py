@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cst_core.cli_apply import check_output
-from cst_core.nifti import read_grid
+from cst_core.formats.nifti import read_grid
 from cst_core.transforms_io import input_files, output_files, read_transform, write_transform
 
 

@@ -14,8 +14,8 @@ from cst_core import plugins
 from cst_core.environment import choose_device
 from cst_core.errors import ConfigError, CstError
 from cst_core.evaluation import number
+from cst_core.formats.pair_list import read_pairs
 from cst_core.models import load_model
-from cst_core.pair_list import read_pairs
 from cst_core.plugin import BackendPlugin
 from cst_core.register import INPUTS, check_request, identity, register, register_files_of, request_from
 from cst_core.register_batch import Batch, Outcome, check_batch_folder, register_batch

@@ -138,7 +138,7 @@ class RegisterRequest:
     """For measuring only; the registration never sees labels or landmarks."""
     moving_labels: Path | None = None
     landmarks: Path | None = None
-    """As `cst_core.landmark_files` reads them."""
+    """As `cst_core.formats.landmark_files` reads them."""
     affine: bool = True
     """Whether a pre-alignment may be estimated; else the scans lie where their headers say."""
     device: str = "cpu"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cst_core.errors import ConfigError, CstError, DataError
+from cst_core.formats.pair_list import Listed
 from cst_core.lock import lock
 from cst_core.models import Model
-from cst_core.pair_list import Listed
 from cst_core.plugin import BackendPlugin
 from cst_core.register import check_request, identity, read_result, register, request_from, same_request
 from cst_core.result_folder import remove_stale

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float64, Shaped
 from torch import Tensor
 
 from cst_core.field import Grid, sample
-from cst_core.itk_field import FieldFile
-from cst_core.nifti import Volume
+from cst_core.formats.itk_field import FieldFile
+from cst_core.formats.nifti import Volume
 from cst_core.transform import Transform
 from cst_core.world_grid import is_inside, slab_points, slabs, to_indices
 

@@ -2,8 +2,8 @@
 
 Formats: ``itk`` (displacement field, or an affine map alone), ``itk-composite``, ``ants``, ``learn2reg``,
 ``learn2reg-npz``, ``fsl``, ``niftyreg``. What each means stands in the module that reads and writes it. All lead from
-the fixed to the moving world, see `cst_core.transform`; RAS becomes LPS in `cst_core.itk_field` and
-`cst_core.itk_transform`, once.
+the fixed to the moving world, see `cst_core.transform`; RAS becomes LPS in `cst_core.formats.itk_field` and
+`cst_core.formats.itk_transform`, once.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from cst_core.errors import ConfigError, DataError
 from cst_core.field import Grid
-from cst_core.fsl_io import INTENT as FSL_INTENT
-from cst_core.fsl_io import read_fsl, write_fsl
-from cst_core.itk_field import IMAGES, open_field, read_image_field, write_image_field, write_itk_field
-from cst_core.itk_transform import flip_world, read_itk_transform, write_itk_affine, write_itk_composite
-from cst_core.learn2reg_io import read_learn2reg, read_learn2reg_npz, write_learn2reg, write_learn2reg_npz
-from cst_core.nifti import open_nifti, save_nifti
-from cst_core.niftyreg_io import NAME as NIFTYREG_NAME
-from cst_core.niftyreg_io import read_niftyreg, write_niftyreg
+from cst_core.formats.fsl import INTENT as FSL_INTENT
+from cst_core.formats.fsl import read_fsl, write_fsl
+from cst_core.formats.itk_field import IMAGES, open_field, read_image_field, write_image_field, write_itk_field
+from cst_core.formats.itk_transform import flip_world, read_itk_transform, write_itk_affine, write_itk_composite
+from cst_core.formats.learn2reg import read_learn2reg, read_learn2reg_npz, write_learn2reg, write_learn2reg_npz
+from cst_core.formats.nifti import open_nifti, save_nifti
+from cst_core.formats.niftyreg import NAME as NIFTYREG_NAME
+from cst_core.formats.niftyreg import read_niftyreg, write_niftyreg
 from cst_core.transform import Transform, WorldAffine, WorldField
 
 __all__ = [

@@ -82,8 +82,8 @@ class ImagePlugin:
         draw(at_test(backend), network, case, path)
 
     def register_files(self, model: Model, request: RegisterRequest, folder: Path) -> Mapping[str, Any]:
-        """``cst register``; errors as `cst_image.register_files`."""
-        from cst_image.register_files import register_files
+        """``cst register``; errors as `cst_image.registration.register_files`."""
+        from cst_image.registration.register_files import register_files
 
         return register_files(model, request, folder)
 

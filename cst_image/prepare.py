@@ -31,7 +31,7 @@ def abdomen(
     Each scan keeps its map in DIR/transforms: cst apply DIR/transforms/ID.tfm FILE --like SCAN --inverse brings what
     was found on the grid back to the raw scan. A scan that cannot be used is reported and left out; exit code 1.
     """
-    from cst_image.prepare_abdomen import Wanted, prepare
+    from cst_image.preparation.prepare_abdomen import Wanted, prepare
 
     found = re.fullmatch(r"(\d+)x(\d+)x(\d+)", grid)
     if not found or not all(8 <= int(n) <= 2048 for n in found.groups()):

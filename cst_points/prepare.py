@@ -121,7 +121,7 @@ def lung(
 
 def _write_masks(out: Path, id: str, lungs: tuple[Lungs | None, Lungs | None]) -> None:
     from cst_core.field import Grid
-    from cst_core.nifti import placed, save_nifti
+    from cst_core.formats.nifti import placed, save_nifti
 
     for part, one in zip(("fixed", "moving"), lungs, strict=True):
         if one is not None:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from cst_core.errors import DataError
-from cst_core.landmark_files import landmark_figures, read_landmarks, write_moved
+from cst_core.formats.landmark_files import landmark_figures, read_landmarks, write_moved
 from cst_core.metrics import jacobian_figures, landmark_tre
 from cst_core.models import Model
 from cst_core.plugin import Landmarks, RegisterRequest

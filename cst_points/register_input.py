@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_core.nifti import read_grid
+from cst_core.formats.nifti import read_grid
 from cst_core.plugin import RegisterRequest
 from cst_core.transform import WorldAffine
 from cst_points.case_folder import bounding_box, find_crop, read_crop

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cst_core.field import Grid, resize
+from cst_core.formats.nifti import placed, read_volume, save_nifti
 from cst_core.metrics import jacobian_determinant
-from cst_core.nifti import placed, read_volume, save_nifti
 from cst_core.resample import by_transform, default_outside, resample
 from cst_core.transform import Transform, WorldField, slab_points
 from cst_core.transforms_io import write_itk_affine, write_itk_field

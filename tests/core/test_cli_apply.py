@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from cst_core.itk_field import FieldFile
-from cst_core.nifti import placed, read_volume
-from cst_core.point_list import read_points, write_points
+from cst_core.formats.itk_field import FieldFile
+from cst_core.formats.nifti import placed, read_volume
+from cst_core.formats.point_list import read_points, write_points
 from cst_core.resample import by_transform, resample
 from cst_core.transform import Transform, WorldAffine, WorldField
 from cst_core.transforms_io import write_itk_affine, write_itk_composite, write_itk_field, write_transform

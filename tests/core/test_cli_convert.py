@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cst_core.cli_transforms import FormatChoice
-from cst_core.nifti import placed
+from cst_core.formats.nifti import placed
 from cst_core.transform import Transform
 from cst_core.transforms_io import EXTENSIONS, read_transform, write_itk_composite, write_itk_field
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cst_core.errors import DataError
-from cst_core.landmark_files import COLUMNS, MOVED, landmark_figures, read_landmarks, write_moved
+from cst_core.formats.landmark_files import COLUMNS, MOVED, landmark_figures, read_landmarks, write_moved
 
 HEADER = ",".join(COLUMNS)
 

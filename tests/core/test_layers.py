@@ -23,14 +23,15 @@ MAX_LINES = 250
 LAYERS = {CORE: (), "cst_image": (CORE,), "cst_points": (CORE,), "benchmarks": (CORE, *BACKENDS)}
 # Libraries that stay at the edges, and where the edges are.
 FILES = (
-    *(f"cst_core.{m}" for m in ("itk_field", "itk_transform", "nifti", "report.volume_file", "transforms_io")),
+    *(f"cst_core.{m}" for m in ("formats.itk_field", "formats.itk_transform", "formats.nifti", "report.volume_file")),
+    "cst_core.transforms_io",
     *(f"{b}.{m}" for b in BACKENDS for m in ("data", "formats", "prepare", "scan")),
 )
 EDGES = {
     "pykeops": ("cst_points.knn", "cst_points.tps"),
-    "nibabel": (*FILES, "cst_image.native_files"),
+    "nibabel": (*FILES, "cst_image.registration.native_files"),
     "open3d": ("cst_points.formats.pcd",),
-    "SimpleITK": (*FILES, "cst_image.prealignment"),
+    "SimpleITK": (*FILES, "cst_image.registration.prealignment"),
 }
 # What `cst --help` does not wait for.
 HEAVY = {

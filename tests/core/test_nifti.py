@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cst_core.errors import DataError
-from cst_core.nifti import placed, read_grid, read_volume, save_nifti
+from cst_core.formats.nifti import placed, read_grid, read_volume, save_nifti
 
 
 def test_numbers_are_kept_as_stored(tmp_path: Path):

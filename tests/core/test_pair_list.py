@@ -1,7 +1,7 @@
 import pytest
 
 from cst_core.errors import DataError
-from cst_core.pair_list import read_pairs
+from cst_core.formats.pair_list import read_pairs
 
 
 def test_a_csv_names_files_relative_to_itself(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cst_core.errors import CstError, DataError
-from cst_core.point_list import read_points, write_points
+from cst_core.formats.point_list import read_points, write_points
 
 
 def test_points_come_back_in_either_frame(tmp_path: Path):

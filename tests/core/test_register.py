@@ -57,7 +57,7 @@ def batch(plugin, model, **given):
 
 
 def write_pairs(tmp_path: Path, **texts: str):
-    from cst_core.pair_list import read_pairs
+    from cst_core.formats.pair_list import read_pairs
 
     rows = ["id,fixed,moving"]
     for id, text in texts.items():

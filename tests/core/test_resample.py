@@ -6,7 +6,7 @@ import torch
 
 from cst_core import world_grid
 from cst_core.field import Grid
-from cst_core.nifti import Volume
+from cst_core.formats.nifti import Volume
 from cst_core.resample import by_transform, default_outside, resample
 from cst_core.transform import Transform, WorldAffine
 from cst_core.world_grid import slab_points

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 import torch
 
-from cst_core.nifti import placed, read_volume
+from cst_core.formats.nifti import placed, read_volume
 from cst_core.resample import Interpolation, by_transform, resample
 from cst_core.transform import Transform, WorldAffine, WorldField
 from cst_core.transforms_io import (

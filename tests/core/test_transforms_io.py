@@ -14,9 +14,9 @@ from scipy import ndimage
 from cst_core.cli_transforms import FormatChoice
 from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.field import Grid
-from cst_core.fsl_io import to_fsl
-from cst_core.itk_field import open_field
-from cst_core.nifti import placed
+from cst_core.formats.fsl import to_fsl
+from cst_core.formats.itk_field import open_field
+from cst_core.formats.nifti import placed
 from cst_core.transform import Transform, WorldAffine, WorldField
 from cst_core.transforms_io import (
     EXTENSIONS,

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from cst_core.field import Grid
-from cst_image.affine_descent import descend
-from cst_image.thumbnail import thumbnail
+from cst_image.preparation.affine_descent import descend
+from cst_image.preparation.thumbnail import thumbnail
 
 EYE = torch.eye(4, dtype=torch.float64)
 

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from cst_core.field import Grid
-from cst_image.body_start import start_map
-from cst_image.thumbnail import thumbnail
+from cst_image.preparation.body_start import start_map
+from cst_image.preparation.thumbnail import thumbnail
 
 
 def view(torso, low: float, high: float, matrix: np.ndarray, origin: np.ndarray):

@@ -4,7 +4,7 @@ from cst_core import transform, world_grid
 from cst_core.field import Grid
 from cst_core.metrics import jacobian_determinant
 from cst_core.transform import WorldField
-from cst_image.composed import determinant, length_figures
+from cst_image.registration.composed import determinant, length_figures
 
 
 def test_an_affine_map_has_its_determinant_everywhere_on_any_axes():

@@ -4,7 +4,7 @@ import pytest
 
 from cst_core.field import Grid
 from cst_image.config import ImageConfig
-from cst_image.covering import MOST_SITES, covering_grid
+from cst_image.registration.covering import MOST_SITES, covering_grid
 
 
 def test_a_model_with_a_resolution_keeps_it_over_the_whole_scan():

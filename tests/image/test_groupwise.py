@@ -3,8 +3,8 @@ import pytest
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_image.groupwise import _mean_shape, template
-from cst_image.thumbnail import thumbnail
+from cst_image.preparation.groupwise import _mean_shape, template
+from cst_image.preparation.thumbnail import thumbnail
 
 
 def test_mean_of_a_shape_and_its_inverse_is_none():

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK
 import torch
 
-from cst_image.native_files import MM_STEP, native_grid, rounded_, write_field, write_volume
+from cst_image.registration.native_files import MM_STEP, native_grid, rounded_, write_field, write_volume
 from cst_image.scan import inspect, read_volume
 
 SHAPE, AFFINE = (5, 6, 7), blobs.centred_affine((5, 6, 7), (2.0, 3.0, 4.0))

@@ -5,10 +5,10 @@ import torch
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_image import prealignment
 from cst_image.config import ImageConfig
 from cst_image.intensity import map_intensities
-from cst_image.prealignment import Scan, as_placed, prealign
+from cst_image.registration import prealignment
+from cst_image.registration.prealignment import Scan, as_placed, prealign
 
 SHAPE = (30, 26, 22)
 AFFINE = blobs.centred_affine(SHAPE, (5.0, 5.0, 5.0))

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.field import Grid
-from cst_core.nifti import read_volume
+from cst_core.formats.nifti import read_volume
 from cst_core.resample import by_transform, resample
 from cst_core.transform import Transform, WorldAffine
 from cst_core.transforms_io import read_transform
 from cst_image.config import ImageConfig
 from cst_image.data import read_dataset
+from cst_image.preparation.prepare_abdomen import Wanted, find_sources, prepare
 from cst_image.prepare import abdomen
-from cst_image.prepare_abdomen import Wanted, find_sources, prepare
 
 SHAPE, SPACING = (80, 60, 84), 5.0
 RAW = {  # axes of the file, voxels, mm, lowest mm along the body, the patient's size

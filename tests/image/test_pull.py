@@ -4,7 +4,7 @@ import torch
 
 from cst_core.field import Grid
 from cst_core.transform import WorldField
-from cst_image.pull import onto, pull
+from cst_image.registration.pull import onto, pull
 
 FIXED = Grid.of((6, 7, 8), (2.0, 2.0, 2.0))
 MOVING = Grid.of((9, 9, 9), (1.5, 1.5, 2.5))

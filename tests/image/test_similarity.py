@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cst_core.field import Grid
-from cst_image.similarity import correlation, local_correlation, seen_by_both
+from cst_image.registration.similarity import correlation, local_correlation, seen_by_both
 
 
 @pytest.fixture

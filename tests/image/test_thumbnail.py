@@ -4,7 +4,7 @@ import torch
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_image.thumbnail import thumbnail
+from cst_image.preparation.thumbnail import thumbnail
 
 
 def cylinder(couch: bool = False) -> torch.Tensor:

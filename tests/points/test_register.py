@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 from cst_core.errors import DataError
-from cst_core.landmark_files import COLUMNS
+from cst_core.formats.landmark_files import COLUMNS
 from cst_core.models import load_model
 from cst_core.plugin import RegisterRequest
 from cst_points.formats import read_cloud, write_cloud, write_landmarks

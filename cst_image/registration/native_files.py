@@ -10,8 +10,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from cst_core.field import Grid
-from cst_core.itk_field import write_itk_field
-from cst_core.nifti import placed, save_nifti
+from cst_core.formats.itk_field import write_itk_field
+from cst_core.formats.nifti import placed, save_nifti
 from cst_core.transform import WorldField
 from cst_image.scan import Header
 

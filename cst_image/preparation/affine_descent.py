@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cst_core.field import sample
 from cst_core.transform import slab_points
-from cst_image.thumbnail import SPACING, Thumbnail
+from cst_image.preparation.thumbnail import SPACING, Thumbnail
 
 SMOOTHING_MM = (10.0, 4.0)
 """Gaussians of the two levels."""

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_core.itk_transform import flip_world
+from cst_core.formats.itk_transform import flip_world
 from cst_image.placement import place
-from cst_image.similarity import local_correlation, seen_by_both
+from cst_image.registration.similarity import local_correlation, seen_by_both
 from cst_image.working_grid import Size, centred
 
 LEAST_OVERLAP = 0.1
@@ -46,7 +46,7 @@ class Prealignment(NamedTuple):
     used: bool
     """Whether it is not the identity."""
     similarity_before: float | None
-    """`cst_image.similarity.local_correlation` as the headers have it; None where the scans do not overlap."""
+    """`similarity.local_correlation` as the headers have it; None where the scans do not overlap."""
     similarity_after: float | None
     notes: tuple[str, ...] = ()
 

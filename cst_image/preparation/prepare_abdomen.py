@@ -15,12 +15,12 @@ import torch
 from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.field import Grid
 from cst_core.files import write_atomically
-from cst_core.nifti import placed, save_nifti
-from cst_image.canonical import Source, canonical_grid, is_complete, prepare_scan, read_thumbnail
+from cst_core.formats.nifti import placed, save_nifti
 from cst_image.folder import natural
-from cst_image.groupwise import template as template_of
+from cst_image.preparation.canonical import Source, canonical_grid, is_complete, prepare_scan, read_thumbnail
+from cst_image.preparation.groupwise import template as template_of
+from cst_image.preparation.thumbnail import SPACING, Thumbnail
 from cst_image.scan import EXTENSIONS, inspect
-from cst_image.thumbnail import SPACING, Thumbnail
 
 TEMPLATE, SETTINGS = "template.nii.gz", "prepare.json"
 _CHANNEL = "_0000"

@@ -20,14 +20,14 @@ from torch import Tensor
 from cst_core.errors import DataError
 from cst_core.field import Grid
 from cst_core.files import write_atomically
-from cst_core.nifti import placed, save_nifti
+from cst_core.formats.nifti import placed, save_nifti
 from cst_core.transform import WorldAffine
 from cst_core.transforms_io import write_itk_affine
-from cst_image.affine_descent import Descent, descend
-from cst_image.body_start import start_map
 from cst_image.placement import place
+from cst_image.preparation.affine_descent import Descent, descend
+from cst_image.preparation.body_start import start_map
+from cst_image.preparation.thumbnail import Thumbnail, thumbnail
 from cst_image.scan import Header, inspect, read_labels, read_volume
-from cst_image.thumbnail import Thumbnail, thumbnail
 
 FORMAT = "cst-prepared-1"
 _AIR_HU = -1024.0
@@ -66,7 +66,7 @@ def read_ct(path: Path) -> tuple[Header, Float[Tensor, "X Y Z"]]:
 
 
 def read_thumbnail(path: Path) -> Thumbnail:
-    """The small copy of a CT's file; errors as `read_ct` and `cst_image.thumbnail`."""
+    """The small copy of a CT's file; errors as `read_ct` and `cst_image.preparation.thumbnail`."""
     header, values = read_ct(path)
     return thumbnail(values, header.grid, str(path))
 

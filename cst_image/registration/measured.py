@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from cst_core.landmark_files import landmark_figures
+from cst_core.formats.landmark_files import landmark_figures
 from cst_core.metrics import JacobianFigures, determinant_figures, dice, landmark_tre
 from cst_core.transform import Transform, WorldField, is_inside, to_indices
-from cst_image.file_pair import FilePair, ScanFile
 from cst_image.overlap import mean
-from cst_image.pull import onto, pull
-from cst_image.similarity import correlation
+from cst_image.registration.file_pair import FilePair, ScanFile
+from cst_image.registration.pull import onto, pull
+from cst_image.registration.similarity import correlation
 
 
 class Measured(NamedTuple):

@@ -16,7 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from cst_core.errors import DataError
-from cst_image.thumbnail import LEAST_AREA, SPACING, Thumbnail
+from cst_image.preparation.thumbnail import LEAST_AREA, SPACING, Thumbnail
 
 SAMPLES = (20, 14)
 """Of a slice, right-left and front-back, over the box of its body."""

@@ -1,7 +1,7 @@
 """Transform files of ITK: text (``.tfm``, ``.txt``), ANTs' ``GenericAffine.mat``, and composites with fields (``.h5``).
 
-ITK's world is LPS, ours RAS; `flip_world` turns matrices, `cst_core.itk_field` turns vectors. A composite of ITK's
-applies the transform that was added last first; `cst_core.transform.Transform` applies its first part first.
+ITK's world is LPS, ours RAS; `flip_world` turns matrices, `cst_core.formats.itk_field` turns vectors. A composite of
+ITK's applies the transform that was added last first; `cst_core.transform.Transform` applies its first part first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cst_core.errors import CstError, DataError
 from cst_core.files import replace_atomically
-from cst_core.itk_field import from_itk, to_itk
+from cst_core.formats.itk_field import from_itk, to_itk
 from cst_core.transform import Transform, WorldAffine, WorldField
 
 

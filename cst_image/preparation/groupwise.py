@@ -13,10 +13,10 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_image.affine_descent import descend
-from cst_image.body_start import start_map
 from cst_image.placement import place
-from cst_image.thumbnail import WINDOW_HU, Thumbnail, thumbnail
+from cst_image.preparation.affine_descent import descend
+from cst_image.preparation.body_start import start_map
+from cst_image.preparation.thumbnail import WINDOW_HU, Thumbnail, thumbnail
 
 MOST_SCANS = 16
 """That make a template; of more, as many at regular steps."""

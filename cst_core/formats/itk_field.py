@@ -19,7 +19,7 @@ from torch import Tensor
 from cst_core.errors import CstError, DataError
 from cst_core.field import Grid
 from cst_core.files import replace_atomically
-from cst_core.nifti import grid_of, open_nifti, placed, save_nifti
+from cst_core.formats.nifti import grid_of, open_nifti, placed, save_nifti
 from cst_core.transform import WorldField
 from cst_core.world_grid import slabs
 

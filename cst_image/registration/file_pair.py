@@ -8,11 +8,11 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from cst_core.landmark_files import read_landmarks
+from cst_core.formats.landmark_files import read_landmarks
 from cst_core.plugin import Landmarks, RegisterRequest
 from cst_image.config import ImageConfig
 from cst_image.intensity import map_intensities
-from cst_image.prealignment import Scan
+from cst_image.registration.prealignment import Scan
 from cst_image.scan import Header, inspect, read_labels, read_mask, read_volume
 
 

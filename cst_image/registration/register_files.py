@@ -12,21 +12,24 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from cst_core.field import Grid
-from cst_core.itk_transform import write_itk_affine
-from cst_core.landmark_files import write_moved
+from cst_core.formats.itk_transform import write_itk_affine
+from cst_core.formats.landmark_files import write_moved
 from cst_core.models import Model
 from cst_core.plugin import RegisterRequest
 from cst_core.transform import Transform, WorldAffine, WorldField
 from cst_core.verdict import confidence_entry
 from cst_core.way_back import ContinuedField, way_back
 from cst_image.backend import ImageBackend
-from cst_image.composed import determinant, length_figures
 from cst_image.confidence import GOOD_MM, POOR_MM, Measure, confidence
-from cst_image.covering import covering_grid
-from cst_image.file_pair import FilePair, read_pair
 from cst_image.intensity import lowest
-from cst_image.measured import Measured, measure
-from cst_image.native_files import (
+from cst_image.pair import ImagePair
+from cst_image.placement import place
+from cst_image.plugin import at_test
+from cst_image.registration.composed import determinant, length_figures
+from cst_image.registration.covering import covering_grid
+from cst_image.registration.file_pair import FilePair, read_pair
+from cst_image.registration.measured import Measured, measure
+from cst_image.registration.native_files import (
     DETERMINANT_STEP,
     MM_STEP,
     STEP,
@@ -36,11 +39,8 @@ from cst_image.native_files import (
     write_field,
     write_volume,
 )
-from cst_image.pair import ImagePair
-from cst_image.placement import place
-from cst_image.plugin import at_test
-from cst_image.prealignment import Prealignment, Scan, as_placed, prealign
-from cst_image.pull import onto
+from cst_image.registration.prealignment import Prealignment, Scan, as_placed, prealign
+from cst_image.registration.pull import onto
 
 FILES = {
     "displacement": "displacement.nii.gz",

@@ -20,8 +20,8 @@ from scipy import ndimage
 from cst_core.errors import ConfigError, DataError
 from cst_core.field import Grid
 from cst_core.files import replace_atomically
-from cst_core.itk_field import check_finite
-from cst_core.nifti import placed, save_nifti
+from cst_core.formats.itk_field import check_finite
+from cst_core.formats.nifti import placed, save_nifti
 from cst_core.transform import WorldField
 from cst_core.world_grid import slab_points, slabs, to_indices
 

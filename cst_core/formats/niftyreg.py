@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from cst_core.errors import DataError
-from cst_core.itk_field import check_finite
-from cst_core.nifti import grid_of, placed, save_nifti
+from cst_core.formats.itk_field import check_finite
+from cst_core.formats.nifti import grid_of, placed, save_nifti
 from cst_core.transform import WorldField
 from cst_core.world_grid import slab_points, slabs
 

@@ -1,0 +1,1 @@
+"""From raw CTs to one grid: where along the body they lie, a template of their own, affine maps to it."""
