@@ -154,7 +154,7 @@ _COARSE: dict[str, Any] = {
 }
 _COARSE_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 200, "margin": 2}
 _QUICK: dict[str, Any] = _COARSE | {"channels": (16, 16, 32, 32), "first_towers": 1, "max_train_pairs": 12}
-_QUICK_TRAIN: dict[str, Any] = {"stages": 2, "iterations": 200, "margin": 2}
+_QUICK_TRAIN: dict[str, Any] = {"stages": 2, "iterations": 120, "margin": 2}
 
 PRESETS = MappingProxyType(
     {
