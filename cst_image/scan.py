@@ -12,10 +12,10 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
+from cst_core.formats.nifti import check_millimetres, open_nifti
 
 EXTENSIONS = (".nii.gz", ".nii")
 _MOST_LABELS = 2**15  # a label map with larger values is an intensity image
-_NOT_MM = {1: "metres", 3: "micrometres"}  # codes of the header's unit of length
 
 
 class Header(NamedTuple):
@@ -37,7 +37,7 @@ def inspect(path: Path) -> Header:
         DataError: no NIfTI file, not one number a voxel, not three axes, or an affine that is singular, sheared or in
             another unit than mm.
     """
-    return _header(path, _open(path))
+    return _header(path, open_nifti(path))
 
 
 def read_volume(path: Path) -> Float[Tensor, "X Y Z"]:
@@ -114,20 +114,6 @@ def _times(numbers: Any) -> str:
     return " x ".join(f"{number:g}" for number in numbers)
 
 
-def _open(path: Path) -> Any:
-    import nibabel
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    try:
-        image = nibabel.load(path)
-    except Exception as error:  # nibabel raises many unrelated types on damaged bytes
-        raise DataError(f"{path}: no readable NIfTI volume ({type(error).__name__}); write or copy it again") from None
-    if not isinstance(image, nibabel.Nifti1Image):
-        raise DataError(f"{path}: must be NIfTI (.nii, .nii.gz), found {type(image).__name__}; convert it")
-    return image
-
-
 def _header(path: Path, image: Any) -> Header:
     import nibabel
 
@@ -140,9 +126,7 @@ def _header(path: Path, image: Any) -> Header:
         raise DataError(f"{path}: must be one 3-D volume, found the shape {image.shape}; extract one volume")
     if min(shape) < 2:
         raise DataError(f"{path}: needs at least 2 voxels along each axis, found the shape {shape}; pass a volume")
-    unit = _NOT_MM.get(int(image.header["xyzt_units"]) & 7)
-    if unit is not None:
-        raise DataError(f"{path}: must be in mm, found {unit} in its header; convert spacing and affine")
+    check_millimetres(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
         raise DataError(f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it")
@@ -162,7 +146,7 @@ def _header(path: Path, image: Any) -> Header:
 def _read(path: Path) -> Float[np.ndarray, "X Y Z"]:
     import nibabel
 
-    image = _open(path)
+    image = open_nifti(path)
     _header(path, image)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which the caller refuses

@@ -49,15 +49,20 @@ def open_nifti(path: Path) -> Any:
     return image
 
 
+def check_millimetres(path: Path, image: Any) -> None:
+    """Raise DataError where the header of a nibabel image states another unit of length."""
+    unit = _NOT_MM.get(int(image.header["xyzt_units"]) & 7)
+    if unit is not None:
+        raise DataError(f"{path}: must be in mm, found {unit} in its header; convert spacing and affine")
+
+
 def grid_of(path: Path, image: Any) -> Grid:
     """The grid of the first three axes, along the file's own axes.
 
     Raises:
         DataError: another unit than mm, a singular or a sheared affine.
     """
-    unit = _NOT_MM.get(int(image.header["xyzt_units"]) & 7)
-    if unit is not None:
-        raise DataError(f"{path}: must be in mm, found {unit} in its header; convert spacing and affine")
+    check_millimetres(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
         raise DataError(f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it")
