@@ -16,7 +16,7 @@ import torch
 from record import circumstances, fastest, peak_mb, write
 from torch import Tensor
 
-from cst_core.loss import batch_loss
+from cst_core.loss import field_error
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.config import PRESETS, PointsConfig
@@ -78,7 +78,7 @@ def measure(backend: PointsBackend, pair: CloudPair, repeats: int) -> dict[str, 
 
         def train() -> None:
             with torch.enable_grad():
-                batch_loss(backend.predict(network, [pair]), [field]).backward()
+                field_error(backend.predict(network, [pair])[0], field).backward()
 
         parts: dict[str, Callable[[], object]] = {
             "graphs": lambda: ([cloud_graph(*one) for one in clouds], message_graph(fixed, config.graph_neighbours)),

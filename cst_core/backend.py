@@ -45,6 +45,9 @@ class Backend(Protocol[Pair]):
         """The label stream, and test time: evaluation mode, no gradients, a function of its arguments alone."""
         ...
 
-    def augment(self, pair: Pair, label: Tensor, generator: Generator) -> tuple[Pair, Tensor]:
-        """The training stream: a randomly transformed pair, and its label transformed exactly with it (Sec. 2.3)."""
+    def augment(self, pair: Pair, label: Tensor | None, generator: Generator) -> tuple[Pair, Tensor | None]:
+        """The training stream: a randomly transformed pair, and its label transformed exactly with it (Sec. 2.3).
+
+        Without a label, as supervisions that know no field have it, the pair alone, transformed in the same way.
+        """
         ...

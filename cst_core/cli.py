@@ -60,6 +60,10 @@ def train(
     ] = None,
     device: DeviceOption = Device.AUTO,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
+    supervision: Annotated[
+        str | None,
+        typer.Option(help="What teaches; the same as --set supervision=NAME. An unknown one lists all."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train on unlabelled pairs by cyclical self-training."""
@@ -68,6 +72,7 @@ def train(
     from cst_core.progress import open_console
 
     settings = [*(assignments or []), *([] if seed is None else [f"train.seed={seed}"])]
+    settings += [] if supervision is None else [f"train.supervision={supervision}"]
     options = TrainOptions(backend, data, fold, out, preset, config, settings, device.value, resume)
     run(options, open_console(), ["cst", *sys.argv[1:]])
 

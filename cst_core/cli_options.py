@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cst_core.choose_supervision import check_supervision
 from cst_core.config import Resolved, preset_of, resolve
 from cst_core.errors import ConfigError
 from cst_core.manifest import MANIFEST, Origin, read_manifest
@@ -48,7 +49,7 @@ def resolve_options(plugin: BackendPlugin[Any], options: TrainOptions) -> Resolv
     """The configuration that the options of a new run mean.
 
     Raises:
-        ConfigError: an unknown preset, key or value.
+        ConfigError: an unknown preset, supervision, key or value.
     """
     named = preset_of(options.config) if options.config else None
     if options.preset and named and options.preset != named:
@@ -60,9 +61,11 @@ def resolve_options(plugin: BackendPlugin[Any], options: TrainOptions) -> Resolv
         known = "; ".join(f"{name} ({values.about})" for name, values in plugin.presets.items())
         raise ConfigError(f"--preset {preset}: no such preset of {plugin.name!r}; known: {known}")
     values = plugin.presets[preset]
-    return resolve(
+    resolved = resolve(
         plugin.name, plugin.config_class, preset, (values.train, values.backend), options.config, options.assignments
     )
+    check_supervision(plugin, resolved.train)
+    return resolved
 
 
 def choose_data(given: str | None) -> DataChoice:

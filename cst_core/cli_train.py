@@ -6,8 +6,7 @@ import errno
 import hashlib
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,18 +17,21 @@ from rich.console import Console
 from torch import nn
 
 from cst_core import plugins
+from cst_core.choose_supervision import make_supervision, taught_by
 from cst_core.cli_options import DataChoice, TrainOptions, choose_data, resolve_options, shareable
 from cst_core.config import Resolved, differences, to_toml
 from cst_core.environment import choose_device, version
 from cst_core.errors import ConfigError, CstError
-from cst_core.evaluation import evaluate, has_truth, number, stage_table, summary
+from cst_core.evaluation import has_truth, stage_table
 from cst_core.lazy import pairs_of, select
 from cst_core.manifest import MANIFEST, Origin
 from cst_core.plugin import BackendPlugin, Dataset, EvalCase
-from cst_core.progress import LiveProgress, Pace, PlainProgress, Progress, clock_time
+from cst_core.progress import LiveProgress, Pace, PlainProgress, Progress
 from cst_core.report import write_run_report
 from cst_core.runs import Run
-from cst_core.training import Event, NotFiniteError, self_train
+from cst_core.stage_report import StageReport
+from cst_core.supervision import SELF
+from cst_core.training import NotFiniteError, self_train
 
 REPORT = "report.html"
 
@@ -136,15 +138,18 @@ def _train(
     if not dataset.train:
         raise CstError(f"{dataset.source}: holds no pair to train on; pass other --data or another --fold")
     say(f"Run: {run.folder} (backend {plugin.name}, preset {config.preset}, {device}, seed {config.train.seed})")
+    if taught_by(config.train) != SELF:
+        say(f"  Supervision: {taught_by(config.train)}, not self-training alone")
     backend = plugin.backend(config.backend, device)
     pace = Pace(config.train.stages, config.train.batch_size)
     with open_progress(console, pace) as progress:
-        report = _StageReport(run, plugin, backend, config, shareable(dataset.source), scored, progress)
+        report = StageReport(run, plugin, backend, config, shareable(dataset.source), scored, progress)
         try:
             result = self_train(
                 backend,
                 pairs_of(dataset.train),
                 config.train,
+                supervision=make_supervision(plugin, backend, config.train, dataset.train),
                 first=plugin.untrained(backend, config.train.seed),
                 after_stage=report.after_stage,
                 watch=report.watch,
@@ -160,58 +165,6 @@ def _train(
     say(f"Weights: {run.folder / f'stage-{config.train.stages:02d}.safetensors'}")
     say(f"Picture: {picture}")
     say(f"Next: cst evaluate --backend {plugin.name} --model {run.folder}")
-
-
-class _StageReport:
-    """After every stage: its weights, its scores and one line about them."""
-
-    def __init__(
-        self,
-        run: Run,
-        plugin: BackendPlugin[Any],
-        backend: Any,
-        config: Resolved,
-        trained_on: str,
-        cases: Sequence[EvalCase[Any]],
-        progress: Progress,
-    ) -> None:
-        self._run, self._plugin, self._backend, self._config = run, plugin, backend, config
-        self._trained_on, self._cases, self._progress = trained_on, cases, progress
-        self._random: dict[str, Any] | None = run.evaluations().get(0)
-        self._loss: float | None = None
-        self._since = time.monotonic()
-
-    def watch(self, event: Event) -> None:
-        self._run.watch(event)
-        self._progress.watch(event)
-        if event.kind == "stage":
-            self._loss = event.value
-
-    def after_stage(self, stage: int, network: nn.Module) -> None:
-        figures = summary(evaluate(self._plugin, self._backend, network, self._cases)) if self._cases else None
-        if stage:
-            mean = figures["mean"] if figures else {}
-            about = {"trained_on": self._trained_on, "figures": {k: v for k, v in mean.items() if v is not None}}
-            self._run.finish_stage(stage, network, self._config.backend.model_dump(mode="json"), about)
-        if figures:
-            self._run.evaluated(stage, figures)
-            if not stage:
-                self._random = figures
-        self._progress.line(self._line(stage, figures))
-        self._since = time.monotonic()
-
-    def _line(self, stage: int, figures: dict[str, Any] | None) -> str:
-        parts = []
-        for name, key, unit, digits in (("TRE", "tre_mm", " mm", 2), ("Dice", "dice", "", 3)):
-            if figures and figures["mean"][key] is not None:
-                beside = f"initial {number(figures['initial'][key], digits)}"
-                if stage and self._random:
-                    beside += f", random features {number(self._random['mean'][key], digits)}"
-                parts.append(f"{name} {number(figures['mean'][key], digits)}{unit} ({beside})")
-        if stage and self._loss is not None:
-            parts.append(f"loss {self._loss:.3f} mm")
-        parts.append(f"{clock_time(time.monotonic() - self._since)} min")
-        return f"stage {stage}{'' if stage else ' (random features)'}: {', '.join(parts)}"
 
 
 def open_progress(console: Console, pace: Pace) -> Progress:

@@ -49,6 +49,12 @@ class TrainConfig(Settings):
     """Asymmetry 2: labels are h's field after refinement. Off: h's own field is the label."""
     margin: int = Field(default=0, ge=0)
     """Sites at every side of the field that are not trained on (published code: 8, images). Clouds have no sides."""
+    supervision: str = "self"
+    """What teaches g: ``self`` (the paper), or a rival that the backend offers; see `cst_core.supervision`."""
+    metric: str | None = None
+    """A second supervision, one that needs no field, whose loss is added: combined training (Sec. 4)."""
+    metric_weight: float = Field(default=1.0, gt=0)
+    """Of that loss, beside mm."""
     seed: int = 0
     """Of the networks, the draws and the augmentation; the phantom has its own."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -20,15 +18,9 @@ def mean_euclidean_error(predicted: Tensor, label: Tensor) -> Tensor:
     return torch.linalg.vector_norm(predicted - label, dim=0).mean()
 
 
-def batch_loss(predicted: Sequence[Tensor], labels: Sequence[Tensor], margin: int = 0) -> Tensor:
-    """Eq. 2 over a batch of pairs that may differ in size: every pair counts the same. Scalar, mm.
-
-    ``margin``: sites at every side of a field on a grid that do not count, there being nothing beyond to match.
-    """
-    errors = [
-        mean_euclidean_error(_inner(p, margin), _inner(y, margin)) for p, y in zip(predicted, labels, strict=True)
-    ]
-    return torch.stack(errors).mean()
+def field_error(predicted: Tensor, label: Tensor, margin: int = 0) -> Tensor:
+    """Eq. 2 of one pair, mm; ``margin`` sites at every side of a field on a grid do not count, nothing being beyond."""
+    return mean_euclidean_error(_inner(predicted, margin), _inner(label, margin))
 
 
 def _inner(field: Tensor, margin: int) -> Tensor:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from cst_core.backend import Backend
+from cst_core.supervision import Supervision
 
 if TYPE_CHECKING:
     from cst_core.models import Model
@@ -161,8 +162,25 @@ class FileRegistration(Protocol):
         ...
 
 
+class Supervising(Protocol[Pair]):
+    """A further protocol, which a plugin may have: supervisions beside self-training (``cst train --supervision``)."""
+
+    @property
+    def supervisions(self) -> Mapping[str, str]:
+        """Their names, each with a line about it."""
+        ...
+
+    def supervision(self, name: str, backend: Any, cases: Sequence[EvalCase[Pair]]) -> Supervision[Pair]:
+        """The supervision of that name; ``cases`` are the training pairs, of which some need the truth.
+
+        Raises:
+            DataError: it needs a truth that the data does not have.
+        """
+        ...
+
+
 class Informative(Protocol):
-    """A fourth protocol, which a plugin may have: what ``cst info`` can tell beyond versions and models."""
+    """A further protocol, which a plugin may have: what ``cst info`` can tell beyond versions and models."""
 
     def checks(self, check: bool) -> Mapping[str, str]:
         """What works here, by name, in a line each; with ``check`` also what takes long to find out."""

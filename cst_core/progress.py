@@ -132,7 +132,7 @@ def describe(event: Event, pace: Pace) -> str:
     """Where training stands, in a line."""
     if event.kind == "label":
         return f"stage {event.stage}: labels {event.done}/{event.total}"
-    text = f"stage {event.stage}: iteration {event.done}/{event.total}, loss {event.value:.3f} mm"
+    text = f"stage {event.stage}: iteration {event.done}/{event.total}, loss {event.value:.3f} {event.unit}".rstrip()
     if (rate := pace.pairs_a_second) is not None:
         text += f", {rate:.1f} pairs/s"
     if (left := pace.seconds_left(event)) is not None:

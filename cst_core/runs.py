@@ -186,7 +186,7 @@ class Run:
         self._log.append(event.kind, values)
         if event.kind == "step":
             at = (event.stage - 1) * event.total + event.done
-            self._scalar("train/loss_mm", event.value, at)
+            self._scalar("train/loss_mm" if event.unit else "train/loss", event.value, at)
             self._scalar("train/learning_rate", event.learning_rate, at)
 
     def evaluated(self, stage: int, summary: Mapping[str, Any]) -> None:

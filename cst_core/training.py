@@ -15,10 +15,11 @@ from torch.optim import Adam, Optimizer
 from cst_core.backend import Backend, Pair
 from cst_core.config import TrainConfig
 from cst_core.labels import PseudoLabels
-from cst_core.loss import batch_loss, difficulty
+from cst_core.loss import difficulty
 from cst_core.sampling import difficulty_weights, epoch_batch, seeded, weighted_batch
 from cst_core.schedule import cosine, step_decay
 from cst_core.snapshots import Memory, Snapshot
+from cst_core.supervision import SelfTraining, Supervision
 
 LOSS_EVERY = 20  # steps between two reads of the loss: each read waits for the device
 _REMEDY = "finished stages are intact; start a new run with a lower learning_rate"
@@ -33,12 +34,14 @@ class Event(NamedTuple):
     done: int
     total: int
     value: float
-    """Difficulty in mm, loss in mm, or the stage's last loss."""
+    """Difficulty in mm, loss in the unit of the supervision (mm), or the stage's last loss."""
     learning_rate: float = 0.0
+    unit: str = "mm"
+    """Of a loss; nothing where the supervision's measure has none."""
 
 
 class TrainResult(NamedTuple):
-    """A trained g, and the last loss of every stage, mm (NaN for stages that a resumed run found done)."""
+    """A trained g, and the last loss of every stage, mm for fields (NaN for stages that a resumed run found done)."""
 
     network: nn.Module
     losses: list[float]
@@ -53,6 +56,7 @@ def self_train(
     pairs: Sequence[Pair],
     config: TrainConfig,
     *,
+    supervision: Supervision[Pair] | None = None,
     first: nn.Module | None = None,
     after_stage: Callable[[int, nn.Module], None] | None = None,
     watch: Callable[[Event], None] = lambda _: None,
@@ -67,6 +71,7 @@ def self_train(
         backend: The four verbs of one modality.
         pairs: Training pairs, at least one, on the backend's device.
         config: Stages, steps, learning rate and the switches of the ablations.
+        supervision: What teaches g; default self-training. Others skip the labels and share all the rest.
         first: g_0, the untrained network whose features make the first labels; default ``backend.new_network(seed)``.
         after_stage: Called with (0, g_0) before training and (t, g_t) after each stage: evaluation goes here.
         watch: Receives progress events.
@@ -84,6 +89,7 @@ def self_train(
     """
     if not pairs:
         raise ValueError("pairs: need at least one pair to train on, got none")
+    teaching = supervision or SelfTraining[Pair](config.margin)
     # g_1 starts from new random weights, not from g_0's.
     teacher = first if first is not None else backend.new_network(config.seed)
     network = backend.new_network(config.seed + 1)
@@ -96,14 +102,17 @@ def self_train(
         if resumed and resumed.teacher is not None:
             teacher = backend.new_network(config.seed)
             teacher.load_state_dict(resumed.teacher)
-        folder = labels_folder / f"stage-{stage:02d}" if labels_folder else None
-        digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}"
-        labels = make_labels(backend, teacher, pairs, PseudoLabels(len(pairs), folder, digest), config, stage, watch)
+        labels = None
+        if teaching.labelled:
+            folder = labels_folder / f"stage-{stage:02d}" if labels_folder else None
+            digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}"
+            kept = PseudoLabels(len(pairs), folder, digest)
+            labels = make_labels(backend, teacher, pairs, kept, config, stage, watch)
         # The teacher is frozen while its student, which may start from the same weights, moves away from it.
         frozen = _detached(teacher) if stage > 1 else None
         save = _saver(memory, stage, frozen)
         losses[stage - 1] = train_stage(
-            backend, network, pairs, labels, config, stage, watch, save, save_every, resumed
+            backend, network, pairs, labels, config, stage, watch, save, save_every, resumed, teaching
         )
         teacher = backend.new_network(config.seed)
         teacher.load_state_dict(network.state_dict())
@@ -140,18 +149,22 @@ def train_stage(
     backend: Backend[Pair],
     network: nn.Module,
     pairs: Sequence[Pair],
-    labels: PseudoLabels,
+    labels: PseudoLabels | None,
     config: TrainConfig,
     stage: int,
     watch: Callable[[Event], None] = lambda _: None,
     save: Callable[[int, nn.Module, Optimizer], None] = lambda *_: None,
     save_every: int = 25,
     resumed: Snapshot | None = None,
+    supervision: Supervision[Pair] | None = None,
 ) -> float:
-    """Train g_t on the stage's labels (Eq. 2); returns the last loss read, mm.
+    """Train g_t on the stage's labels (Eq. 2), or as another ``supervision`` says; returns the last loss read.
 
-    Adam and the learning rate start anew. All randomness is a function of (seed, stage, step).
+    Adam and the learning rate start anew. Without labels there is no difficulty to sample by. All randomness is a
+    function of (seed, stage, step).
     """
+    teaching = supervision or SelfTraining[Pair](config.margin)
+    unit = "mm" if teaching.fields else ""
     steps = config.steps(len(pairs))
     optimizer = Adam(network.parameters(), lr=config.learning_rate)
     start = 0
@@ -160,27 +173,32 @@ def train_stage(
         if resumed.step:
             optimizer.load_state_dict(resumed.optimizer)
         start = resumed.step
-    weights = difficulty_weights(labels.difficulties)
+    weights = difficulty_weights(labels.difficulties) if labels is not None and config.weighted_sampling else None
     network.train()
     last = float("nan")
     for step in range(start, steps):
         key = (config.seed, stage, step)
         # 1. draw pairs, easy ones more often
-        if config.weighted_sampling:
+        if weights is not None:
             batch = weighted_batch(weights, config.batch_size, key)
         else:
             batch = epoch_batch(len(pairs), config.batch_size, key)
-        # 2. label to device (the only copy), augment both
-        drawn = [(pairs[i], labels[i].to(_device(network), torch.float32)) for i in batch]
-        if config.augment:
-            generator = seeded(*key, 1)
-            drawn = [backend.augment(pair, label, generator) for pair, label in drawn]
+        # 2. label to device (the only copy), the example made of both, augmented
+        generator = seeded(*key, 1)
+        drawn = []
+        for i in batch:
+            label = labels[i].to(_device(network), torch.float32) if labels is not None else None
+            made = teaching.example(i, pairs[i], label, generator)
+            drawn.append(
+                backend.augment(made.pair, made.target, generator) if config.augment else (made.pair, made.target)
+            )
         # 3. h(g(pair)), Eq. 2, Adam
         rate = _learning_rate(config, step, steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         predicted = backend.predict(network, [pair for pair, _ in drawn])
-        loss = batch_loss(predicted, [label for _, label in drawn], config.margin)
+        losses = [teaching.loss(pair, u, target) for (pair, target), u in zip(drawn, predicted, strict=True)]
+        loss = torch.stack(losses).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -188,12 +206,12 @@ def train_stage(
         saving = (step + 1) % save_every == 0
         if saving or (step + 1) % LOSS_EVERY == 0 or step + 1 == steps:
             last = _finite(loss, stage, step, batch)
-            watch(Event("step", stage, step + 1, steps, last, rate))
+            watch(Event("step", stage, step + 1, steps, last, rate, unit))
         if saving or step + 1 == steps:
             _check_weights(network, stage, step)
         if saving and step + 1 < steps:
             save(step + 1, network, optimizer)
-    watch(Event("stage", stage, stage, config.stages, last))
+    watch(Event("stage", stage, stage, config.stages, last, unit=unit))
     return last
 
 

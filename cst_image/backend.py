@@ -63,8 +63,8 @@ class ImageBackend:
         return Registration(self.to_label_lattice(pair, solved), refine(self, network, pair, features, solved))
 
     def augment(
-        self, pair: ImagePair, label: Float[Tensor, "3 X Y Z"], generator: Generator
-    ) -> tuple[ImagePair, Float[Tensor, "3 X Y Z"]]:
+        self, pair: ImagePair, label: Float[Tensor, "3 X Y Z"] | None, generator: Generator
+    ) -> tuple[ImagePair, Float[Tensor, "3 X Y Z"] | None]:
         """fixed∘A1, moving∘A2 and the exact label (Sec. 3)."""
         config = self.config
         drawn = draw_image_affines(generator, config.sigma_first, config.sigma_second)
@@ -77,6 +77,8 @@ class ImageBackend:
             _moved_mask(pair.fixed_mask, fixed, pair),
             _moved_mask(pair.moving_mask, moving, pair),
         )
+        if label is None:
+            return moved, None
         return moved, augment_label_image(label, fixed, moving, lattice_grid(pair.grid, config.label_stride))
 
     def displacement(self, network: nn.Module, pair: ImagePair) -> DisplacementField:

@@ -67,14 +67,14 @@ class PointsBackend:
         return Registration(predicted, refine(self, network, pair, features, predicted))
 
     def augment(
-        self, pair: CloudPair, label: Float[Tensor, "3 N"], generator: Generator
-    ) -> tuple[CloudPair, Float[Tensor, "3 N"]]:
+        self, pair: CloudPair, label: Float[Tensor, "3 N"] | None, generator: Generator
+    ) -> tuple[CloudPair, Float[Tensor, "3 N"] | None]:
         """One random similarity of normalised coordinates for both clouds; the label turns and scales with them."""
         config = self.config
         drawn = draw_similarity(generator, config.max_degrees, config.max_translation, config.max_scale)
         both = in_mm(drawn, pair.origin.cpu(), pair.half_extent.cpu())
         moved = CloudPair(both.apply(pair.fixed), both.apply(pair.moving), pair.origin, pair.half_extent)
-        return moved, augment_label_cloud(label, both)
+        return moved, None if label is None else augment_label_cloud(label, both)
 
     @property
     def effort(self) -> Effort:

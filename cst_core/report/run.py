@@ -82,6 +82,7 @@ def _values(
         "stage_names": [stage_name(stage) for stage in log.stages],
         "loss_chart": loss_chart(log),
         "losses": log.losses,
+        "loss_unit": log.loss_unit,
         "steps_a_stage": log.steps_a_stage,
         "difficulty": difficulty_charts(log),
         "pairs": pair_rows(log, measure) if measure else [],

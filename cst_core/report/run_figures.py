@@ -148,7 +148,7 @@ def loss_chart(log: RunLog) -> Markup:
     return line_chart(
         "Training loss",
         [Series("loss", log.losses, colour=2, marks=len(log.losses) < 60)],
-        "loss, mm",
+        "loss, mm" if log.loss_unit else "loss",
         f"end of each stage ({log.steps_a_stage} steps)",
         ends if len(ends) < 9 else (),
         from_zero=True,

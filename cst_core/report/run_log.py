@@ -16,7 +16,9 @@ class RunLog:
     evaluations: Mapping[int, Mapping[str, Any]]
     """By stage, 0 being random features; as `cst_core.evaluation.summary` has them."""
     losses: Sequence[tuple[float, float]]
-    """(step, counted over all stages, and loss in mm)."""
+    """(step, counted over all stages, and loss in `loss_unit`)."""
+    loss_unit: str
+    """``mm``; nothing where g was taught by a measure without unit."""
     steps_a_stage: int
     difficulty: Mapping[int, Sequence[float]]
     """mm, one a training pair, by stage."""
@@ -49,6 +51,7 @@ def read_log(path: Path) -> RunLog:
     return RunLog(
         evaluations=dict(sorted(evaluations.items())),
         losses=[(float(at), float(event["value"])) for at, event in ordered if event["value"] is not None],
+        loss_unit=str(ordered[-1][1].get("unit", "mm")) if ordered else "mm",
         steps_a_stage=total,
         difficulty={s: [float(v) for (stage, _), v in labels.items() if stage == s and v is not None] for s in stages},
         rates=[(float(at), float(event.get("learning_rate", 0.0))) for at, event in ordered],

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cst_core.loss import batch_loss, difficulty, mean_euclidean_error
+from cst_core.loss import difficulty, field_error, mean_euclidean_error
 
 
 def test_the_loss_is_the_mean_length_of_the_difference():
@@ -36,16 +36,6 @@ def test_fields_that_would_broadcast_are_refused():
         mean_euclidean_error(torch.zeros(3, 4), torch.zeros(3, 1))
 
 
-def test_every_pair_counts_the_same_whatever_its_size():
-    small, large = torch.ones(3, 1) * torch.tensor([[1.0], [0.0], [0.0]]), torch.zeros(3, 99)
-    assert batch_loss([small, large], [torch.zeros(3, 1), torch.zeros(3, 99)]) == pytest.approx(0.5)
-
-
-def test_a_batch_needs_a_label_for_each_pair():
-    with pytest.raises(ValueError, match="zip"):
-        batch_loss([torch.zeros(3, 1)], [])
-
-
 def test_difficulty_is_the_mean_change_in_single_precision():
     predicted = torch.full((3, 4), 300.0, dtype=torch.float16)
     refined = torch.full((3, 4), 400.0, dtype=torch.float16)
@@ -59,10 +49,10 @@ def test_sites_within_the_margin_do_not_count():
     difference[0] = 100.0
     difference[0, 2:-2, 2:-2, 2:-2] = 1.0
     label = torch.zeros_like(difference)
-    assert batch_loss([difference], [label], margin=2) == pytest.approx(1.0)
-    assert float(batch_loss([difference], [label], margin=1)) > 10
+    assert field_error(difference, label, margin=2) == pytest.approx(1.0)
+    assert float(field_error(difference, label, margin=1)) > 10
     leaf = difference.clone().requires_grad_()
-    batch_loss([leaf], [label], margin=2).backward()
+    field_error(leaf, label, margin=2).backward()
     touched = leaf.grad[0] != 0
     assert int(touched.sum()) == 2 * 3 * 4
     assert touched[2:-2, 2:-2, 2:-2].all()
@@ -71,16 +61,16 @@ def test_sites_within_the_margin_do_not_count():
 def test_without_a_margin_every_site_counts():
     difference = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(2))
     label = torch.zeros_like(difference)
-    assert torch.equal(batch_loss([difference], [label]), mean_euclidean_error(difference, label))
+    assert torch.equal(field_error(difference, label), mean_euclidean_error(difference, label))
 
 
 def test_a_margin_that_leaves_nothing_is_refused():
     field = torch.zeros(3, 9, 4, 9)
     with pytest.raises(ValueError, match=r"margin must leave .*\(9, 4, 9\).*got 2 at every side"):
-        batch_loss([field], [field], margin=2)
-    assert batch_loss([field], [field], margin=1) == 0
+        field_error(field, field, margin=2)
+    assert field_error(field, field, margin=1) == 0
 
 
 def test_clouds_have_no_margin():
     cloud = torch.ones(3, 5)
-    assert torch.equal(batch_loss([cloud], [torch.zeros(3, 5)], margin=8), batch_loss([cloud], [torch.zeros(3, 5)]))
+    assert torch.equal(field_error(cloud, torch.zeros(3, 5), margin=8), field_error(cloud, torch.zeros(3, 5)))
