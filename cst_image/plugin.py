@@ -29,6 +29,7 @@ class ImagePlugin:
     config_class = ImageConfig
     presets: Mapping[str, Preset] = PRESETS
     default_preset = "quick"
+    regularisation = "test_smoothness"  # `smoothness` is that of labels: no registration at test time reads it
 
     def backend(self, config: ImageConfig, device: str) -> ImageBackend:
         """The four verbs under this configuration."""
