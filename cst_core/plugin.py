@@ -37,6 +37,8 @@ class EvalCase(Generic[Pair]):
     id: str
     pair: Pair
     landmarks: Landmarks | None = None
+    correspondence: Tensor | None = None
+    """``(3, *sites)``, mm: the displacement at every site of the pair's fields, where it is known."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from cst_core.errors import DataError
 from cst_core.metrics import jacobian_figures, landmark_tre
 from cst_core.models import Model
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
+from cst_core.supervision import Supervision
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.config import PRESETS, PointsConfig
 from cst_points.dense import JACOBIAN_SPACING, dense_field, dense_spline, displacement_at
 from cst_points.plausibility import FEWEST
+from cst_points.supervision import SUPERVISIONS, make
 
 
 class PointsPlugin:
@@ -29,6 +32,7 @@ class PointsPlugin:
     presets: Mapping[str, Preset] = PRESETS
     default_preset = "best"
     regularisation = "smoothing"  # not `weight`: too strong a one makes rougher fields again
+    supervisions: Mapping[str, str] = SUPERVISIONS
 
     def backend(self, config: PointsConfig, device: str) -> PointsBackend:
         """The four verbs under this configuration."""
@@ -44,8 +48,7 @@ class PointsPlugin:
 
         data = read_dataset(source, fold, config.extra_pairs)
         train, test = (
-            [EvalCase(case.id, case.pair.to(device), case.landmarks) for case in cases]
-            for cases in (data.train, data.test)
+            [replace(case, pair=case.pair.to(device)) for case in cases] for cases in (data.train, data.test)
         )
         return Dataset(data.source, data.fingerprint, train, test, [*data.notes, *_small(train + test, config)])
 
@@ -74,6 +77,12 @@ class PointsPlugin:
             folding_percent=figures.folding_percent,
             seconds=seconds,
         )
+
+    def supervision(
+        self, name: str, backend: PointsBackend, cases: Sequence[EvalCase[CloudPair]]
+    ) -> Supervision[CloudPair]:
+        """What teaches g instead of self-training; see `cst_points.supervision`."""
+        return make(name, backend.config, cases)
 
     def shipped(self) -> Mapping[str, Path]:
         """``copd-fold1`` ... ``copd-fold5`` and ``lung``."""

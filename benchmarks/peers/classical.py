@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -59,18 +60,22 @@ class ClassicalMethod:
             else Knob("test_smoothness", config.test_smoothness, 0.001, 100.0)
         )
 
+    def identity(self) -> dict[str, Any]:
+        """Configuration and threads; code that changes wants another folder of what is remembered."""
+        return {"name": self.name, "config": self._config.model_dump(mode="json"), "threads": torch.get_num_threads()}
+
     def register(self, pair: ImagePair, strength: float | None) -> Found:
         """On the pair's grid, as `cst register` gives it."""
         backend, changed = self._backend(strength)
         network = self._network(backend).eval()
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         field = (
             backend.dense(pair, self._adam_alone(backend, network, pair))
             if self.name.startswith("adam")
             else backend.displacement(network, pair)
         )
-        seconds = time.perf_counter() - start
-        return Found(field, seconds, None, None, None, {"source": _WHAT[self.name], **changed})
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+        return Found(field, seconds, busy, None, None, None, {"source": _WHAT[self.name], **changed})
 
     def _backend(self, strength: float | None) -> tuple[ImageBackend, dict[str, float]]:
         changed: dict[str, float] = {}

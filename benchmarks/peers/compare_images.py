@@ -5,7 +5,7 @@ python -m benchmarks.peers.compare_images --data FOLDER|phantom [--fold K] --pre
 
 Names: the tools of `benchmarks.peers.tools` (made by `benchmarks.peers.install`) and those of
 `benchmarks.peers.classical`. A row that the file has is not made again (`--again` does). A pair that fails is counted
-with no displacement, and said. `--matched` chooses every method's own regularisation by the SDlogJ of 8 of the pairs.
+as no displacement, and said. `--matched` chooses every method's own regularisation by the SDlogJ of 8 of the pairs.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ import torch
 from benchmarks.comparison_rows import figures, line, put_row, rows_of
 from benchmarks.peers.classical import NAMES, ClassicalMethod
 from benchmarks.peers.matching import match
-from benchmarks.peers.methods import FailedError, Method
+from benchmarks.peers.methods import Method
+from benchmarks.peers.remembered import Scorer
 from benchmarks.peers.tool_method import ToolMethod
 from benchmarks.peers.tools import TOOLS
 from benchmarks.record import circumstances
 from cst_core.config import overridden
-from cst_core.field import DisplacementField
-from cst_core.metrics import jacobian_figures
 from cst_core.plugin import EvalCase
 from cst_image.config import PRESETS, ImageConfig
 from cst_image.pair import ImagePair
-from cst_image.plugin import PLUGIN, score_field
+from cst_image.plugin import PLUGIN
 
 MATCHED_ON = 8
 """Pairs on which the strength is chosen; labels are not looked at."""
@@ -46,6 +45,7 @@ def main() -> None:
     config = ImageConfig.model_validate(overridden(PLUGIN.name, config, options.set).model_dump())
     data = PLUGIN.read_data(options.data, options.fold, config, "cpu")
     cases = data.test[: options.pairs]
+    scorer = Scorer(options.remember, data.fingerprint + config.model_dump_json())
     setting = "matched" if options.matched else "default"
     about = about_file(options)
     for name in options.tools:
@@ -54,7 +54,7 @@ def main() -> None:
             print(f"{name} {setting}: is in {options.json}", flush=True)
             continue
         method = method_of(name, options.preset, config, options.threads, options.deeds)
-        row = row_of(method, cases, options.target_sdlogj if options.matched else None, options.threads)
+        row = row_of(method, cases, options.target_sdlogj if options.matched else None, options.threads, scorer)
         if row is None:
             print(f"{name} {setting}: no pair could be registered, no row", flush=True)
             continue
@@ -76,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--matched", action="store_true")
     parser.add_argument("--target-sdlogj", type=float, default=0.096, help="default: ours on the hippocampus")
     parser.add_argument("--again", action="store_true", help="replace rows that the file has")
+    parser.add_argument("--remember", type=Path, help="folder: pairs registered before a kill are read from it")
     parser.add_argument("--deeds", type=Path, help="folder of deedsBCV's binaries")
     return parser.parse_args()
 
@@ -87,28 +88,22 @@ def method_of(name: str, preset: str, config: ImageConfig, threads: int, deeds: 
     return ToolMethod(name, preset, threads, {"binaries": str(deeds)} if name == "deeds" else None)
 
 
-def row_of(method: Method, cases: Cases, target: float | None, threads: int) -> dict[str, Any] | None:
+def row_of(method: Method, cases: Cases, target: float | None, threads: int, scorer: Scorer) -> dict[str, Any] | None:
     """A row of the shared form; None if no pair could be registered. ``target``: of the mean SDlogJ; None: defaults."""
     settings: dict[str, Any] = {"knob": method.knob.name}
     strength = None
     if target is not None:
-        chosen = match(lambda tried: mean_sdlogj(method, some_of(cases), tried), target, method.knob)
+        chosen = match(lambda tried: mean_sdlogj(method, some_of(cases), tried, scorer), target, method.knob)
         strength = chosen.strength
         settings |= {"strength": strength, "reached": chosen.reached, "tried": chosen.tried}
         told = "" if chosen.reached else f", target {target} not reached"
-        print(f"{method.name}: {method.knob.name} {strength:.4g} of {len(chosen.tried)} tried{told}", flush=True)
-    scores, found, failures = [], [], []
-    for case in cases:
-        try:
-            registered = method.register(case.pair, strength)
-        except FailedError as error:
-            print(f"{case.id}: {error}", flush=True)
-            failures.append({"id": case.id, "why": str(error)})
-            scores.append(score_field(case, nothing(case.pair), 0.0))
-            continue
-        found.append(registered)
-        scores.append(score_field(case, registered.field, registered.seconds))
-    if not found:
+        print(f"{method.name}: {method.knob.name} {strength:.4g}, {len(chosen.tried)} tried{told}", flush=True)
+    outcomes = [scorer.outcome(method, case, strength) for case in cases]
+    failures = [{"id": one.score.id, "why": one.failure} for one in outcomes if one.failure is not None]
+    for failure in failures:
+        print(f"{failure['id']}: {failure['why']}", flush=True)
+    made = [one for one in outcomes if one.failure is None]
+    if not made:
         return None
     return {
         "method": method.name,
@@ -116,13 +111,14 @@ def row_of(method: Method, cases: Cases, target: float | None, threads: int) -> 
         "saw": "nothing",
         "setting": "default" if target is None else "matched",
         "seed": None,
-        "settings": {**found[-1].settings, **settings},
-        "version": found[-1].version,
-        **figures(scores),
+        "settings": {**made[-1].settings, **settings},
+        "version": made[-1].version,
+        **figures([one.score for one in outcomes]),
         "failures": failures,
-        "process_seconds": _mean([one.process_seconds for one in found]),
+        "cpu_seconds": _mean([one.cpu_seconds for one in made]),
+        "process_seconds": _mean([one.process_seconds for one in made]),
         "threads": threads,
-        "peak_mb": max((one.peak_mb for one in found if one.peak_mb is not None), default=None),
+        "peak_mb": max((one.peak_mb for one in made if one.peak_mb is not None), default=None),
         "commit": commit(),
     }
 
@@ -133,24 +129,15 @@ def some_of(cases: Cases) -> Cases:
     return [cases[place] for place in places]
 
 
-def mean_sdlogj(method: Method, cases: Cases, strength: float) -> float:
-    """`sdlogj_l2r` over the pairs that can be registered; infinite if none can."""
-    values = []
-    for case in cases:
-        try:
-            field = method.register(case.pair, strength).field
-        except FailedError as error:
-            print(f"{case.id} at {strength:.4g}: {error}", flush=True)
-            continue
-        values.append(jacobian_figures(field.vectors, field.grid.spacing).sdlogj_l2r)
-    found = _mean(values)
+def mean_sdlogj(method: Method, cases: Cases, strength: float, scorer: Scorer) -> float:
+    """`sdlogj_l2r` over the pairs that can be registered; infinite if none can, as of a field that tears."""
+    outcomes = [scorer.outcome(method, case, strength) for case in cases]
+    for one in outcomes:
+        if one.failure is not None:
+            print(f"  {one.score.id} at {strength:.4g}: {one.failure}", flush=True)
+    found = _mean([one.score.sdlogj_l2r for one in outcomes if one.failure is None])
     print(f"  {method.name}: {method.knob.name} {strength:.4g}: SDlogJ (L2R) {found}", flush=True)
     return float("inf") if found is None else found
-
-
-def nothing(pair: ImagePair) -> DisplacementField:
-    """No displacement, on a pair's grid."""
-    return DisplacementField(torch.zeros(3, *pair.grid.shape), pair.grid)
 
 
 def about_file(options: argparse.Namespace) -> dict[str, Any]:

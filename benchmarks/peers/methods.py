@@ -15,6 +15,8 @@ class Found(NamedTuple):
     field: DisplacementField
     seconds: float
     """From volumes in memory to the field in memory."""
+    cpu_seconds: float
+    """The same, of processor time over all threads."""
     process_seconds: float | None
     """Of the whole process, where there was one: start, imports and files included."""
     peak_mb: float | None
@@ -34,6 +36,10 @@ class Method(Protocol):
     kind: str
     """``tool``, ``classical`` or ``supervision``."""
     knob: Knob
+
+    def identity(self) -> dict[str, Any]:
+        """All that its fields and seconds depend on besides pair and strength, as JSON has it."""
+        ...
 
     def register(self, pair: ImagePair, strength: float | None) -> Found:
         """The total field on the pair's grid. ``strength``: of `knob`; None: the method's default.

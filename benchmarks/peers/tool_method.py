@@ -45,6 +45,11 @@ class ToolMethod:
         self.adapter = FOLDER / "adapters" / f"{tool.adapter}.py"
         self.python = ENVIRONMENTS / name / "bin" / "python"
 
+    def identity(self) -> dict[str, Any]:
+        """Settings, threads, and the adapter as it is written."""
+        told = {"name": self.name, "options": self.options, "masks": self.settings.masks, "threads": self.threads}
+        return told | {"adapter": self.adapter.read_text(), "requirements": TOOLS[self.name].requirements}
+
     def register(self, pair: ImagePair, strength: float | None) -> Found:
         """In a folder of its own that is removed afterwards; raises `FailedError`."""
         with tempfile.TemporaryDirectory(prefix=f"peer-{self.name}-") as folder:
@@ -54,7 +59,7 @@ class ToolMethod:
             field = read_field(Path(folder) / "field.npy", pair.grid)
         settings = {"source": self.settings.source, "masks": self.settings.masks, **answer.settings}
         settings = {name: _without(value, folder) for name, value in settings.items()}
-        return Found(field, answer.seconds, seconds, answer.peak_mb, answer.version, settings)
+        return Found(field, answer.seconds, answer.cpu_seconds, seconds, answer.peak_mb, answer.version, settings)
 
     def job(self, pair: ImagePair, folder: Path, strength: float | None, own_warp: bool = False) -> Job:
         """Write the files of a job."""
@@ -79,7 +84,9 @@ class ToolMethod:
         environment |= dict.fromkeys(_THREADS, str(job.threads))
         start = time.perf_counter()
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=job.folder
+            )
         except subprocess.TimeoutExpired as error:
             raise FailedError(f"{self.name}: not done after {LIMIT:.0f} s") from error
         except OSError as error:

@@ -10,10 +10,9 @@ from job import Job, Registered, from_lps, itk_vectors, serve
 
 
 def load(job: Job) -> dict[str, Any]:
-    """The scans, and masks where there are some, by the names of `itk.elastix_registration_method`."""
+    """The scans, and the fixed mask where there is one: with a moving one elastix finds no samples and gives up."""
     images = {"fixed": itk.imread(job.fixed, itk.F), "moving": itk.imread(job.moving, itk.F)}
-    masks = {"fixed_mask": job.fixed_mask, "moving_mask": job.moving_mask}
-    return images | {name: itk.imread(file, itk.UC) for name, file in masks.items() if file is not None}
+    return images | ({"fixed_mask": itk.imread(job.fixed_mask, itk.UC)} if job.fixed_mask else {})
 
 
 def register(job: Job, images: dict[str, Any]) -> Registered:
@@ -25,7 +24,7 @@ def register(job: Job, images: dict[str, Any]) -> Registered:
     parameters = itk.ParameterObject.New()
     for stage, values in changed.items():
         parameters.AddParameterMap({**parameters.GetDefaultParameterMap(stage), **values})
-    masks = {name: images[name] for name in ("fixed_mask", "moving_mask") if name in images}
+    masks = {"fixed_mask": images["fixed_mask"]} if "fixed_mask" in images else {}
     _, transform = itk.elastix_registration_method(
         images["fixed"], images["moving"], parameter_object=parameters, number_of_threads=job.threads, **masks
     )

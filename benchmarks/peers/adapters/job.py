@@ -8,6 +8,7 @@ are those of the world, to right, anterior and superior.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -59,6 +60,8 @@ class Answer(NamedTuple):
 
     seconds: float
     """From arrays in memory to the field in memory."""
+    cpu_seconds: float
+    """The same, of processor time over all threads: what other work on the machine disturbs least."""
     peak_mb: float
     """The process's largest resident memory, or that of a process it started, MB (10^6 bytes)."""
     version: str | None
@@ -72,16 +75,16 @@ def serve(package: str | None, load: Callable[[Job], Loaded], register: Callable
     """
     job = read_job(Path(sys.argv[1]))
     loaded = load(job)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), sum(os.times()[:4])
     found = register(job, loaded)
     vectors = np.ascontiguousarray(found.field, dtype=np.float32)
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, sum(os.times()[:4]) - busy
     highest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     folder = Path(job.folder)
     np.save(folder / "field.npy", vectors)
     if job.own_warp:
         np.save(folder / "warped.npy", np.asarray(found.warp(), dtype=np.float32))
-    answer = Answer(seconds, highest * 1.024e-3, version(package) if package else None, found.settings)
+    answer = Answer(seconds, busy, highest * 1.024e-3, version(package) if package else None, found.settings)
     (folder / "answer.json").write_text(json.dumps(answer._asdict()))
 
 
