@@ -51,8 +51,8 @@ class Tool:
         return self.small if preset == "small" else self.coarse
 
 
-_SCRIPT = "antsRegistrationSyN.sh of ANTs: CC of radius 4, SyN[0.1,3,0], 100x70x50x20"
-_ANTS = {"type_of_transform": "SyN", "syn_metric": "CC", "syn_sampling": 4, "grad_step": 0.1, "flow_sigma": 3}
+_MORE = "ANTsPy's SyN (affine and SyN by mutual information), 100, 70 and 20 iterations instead of 40, 20 and 0"
+_ANTS = {"type_of_transform": "SyN", "reg_iterations": (100, 70, 20), "initial_transform": "Identity"}
 _GREEDY = "Greedy's documentation: NCC 2x2x2, 100x50x10, step 0.5, default smoothing; affine by the same metric"
 _DIPY = "DIPY's class defaults: CC of radius 4, levels 100, 100, 25; affine pipeline without the centres of mass"
 _CONVEX = "convexAdam's defaults, MIND of radius 1 and dilation 2"
@@ -77,12 +77,8 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             "ants_syn",
             ("antspyx==0.6.3",),
             Knob("flow_sigma, voxels", 3.0, 0.5, 16.0),
-            Settings(
-                f"{_SCRIPT}, without the coarsest level, which the scans are too small for",
-                _ANTS | {"reg_iterations": (100, 70, 50), "initial_transform": "Identity"},
-                masks=True,
-            ),
-            Settings(_SCRIPT, _ANTS | {"reg_iterations": (100, 70, 50, 20), "initial_transform": "Identity"}),
+            Settings(_MORE, _ANTS, masks=True),
+            Settings(_MORE, _ANTS),
         ),
         "elastix": Tool(
             "elastix_bspline",
@@ -123,7 +119,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             "convex_adam",
             ("convexAdam==0.2.0", "torch"),
             Knob("lambda_weight", 1.25, 0.01, 1000.0),
-            Settings(f"{_CONVEX}; grid of 3 voxels as the anatomy is small", {"grid_sp": 3}),
+            Settings(f"{_CONVEX}; grid of 4 voxels instead of 6 as the anatomy is small", {"grid_sp": 4}),
             Settings(f"{_CONVEX}; grid of 3 voxels, the 12 mm that 6 voxels are at 2 mm", {"grid_sp": 3}),
         ),
         "deeds": Tool(
