@@ -48,8 +48,8 @@ PAGES = {
         "Side by side",
         "Every method on the same test pairs, its labels warped and its landmarks moved by the same code. Supervisions "
         "share network, solver, schedule and augmentation; only what teaches differs. *saw* says what a method was "
-        "given besides scans. *h alone* is the registration without instance optimisation, which makes up for much of what "
-        "features lack.\n"
+        "given besides scans. *h alone* is the registration without instance optimisation, which makes up for much "
+        "of what features lack.\n"
         "\n[Measures](../explanation/measures.md) defines the figures; "
         "[Compare two models](../how-to/compare.md#at-equal-smoothness) says how SDlogJ is matched.\n\n"
         "![Dice and landmark error by stage](stages.svg)\n\n"
