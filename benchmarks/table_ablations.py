@@ -11,8 +11,7 @@ WAYS = {"whole": "whole registration", "h alone": "h's field alone"}
 
 
 def training_section(file: str, result: Mapping[str, Any]) -> str:
-    """The upper half, of what ``benchmarks/ablation_training.py`` wrote."""
-    seeds = sorted({row["seed"] for row in result["rows"]})
+    """The upper half, of what ``benchmarks/ablation_training.py`` wrote, or ``benchmarks/beyond.py``."""
     rows = []
     for variant, ways in result["over_seeds"].items():
         cells = []
@@ -20,12 +19,17 @@ def training_section(file: str, result: Mapping[str, Any]) -> str:
             found = ways.get(way)
             spread = f" ± {fixed(found['sd'], 3)}" if found and found["sd"] is not None else ""
             cells += [fixed(found["dice"], 3) + spread, fixed(found["sdlogj_l2r"], 3)] if found else [NONE, NONE]
-        rows.append([_variant(variant), *cells])
-    heads = ["one stage of training", *(f"{text}: {figure}" for text in WAYS.values() for figure in ("Dice", "SDlogJ"))]
+        seeds = sorted({row["seed"] for row in result["rows"] if row["variant"] == variant})
+        rows.append([_variant(variant), ", ".join(map(str, seeds)), *cells])
+    heads = [
+        "one stage of training",
+        "seeds",
+        *(f"{text}: {figure}" for text in WAYS.values() for figure in ("Dice", "SDlogJ")),
+    ]
     train = result["config"]["train"]
     about = (
-        f"{result['n_pairs']} pairs, one stage of {train['iterations']} steps from the same first labels; mean ± "
-        f"standard deviation over the seeds {', '.join(map(str, seeds))}."
+        f"{result['n_pairs']} pairs, one stage of {train['iterations']} steps, for each seed from the same first "
+        "labels; mean ± standard deviation over seeds."
     )
     return f"{_from(file, result)} {about}\n\n{table(heads, rows)}"
 

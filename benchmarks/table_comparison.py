@@ -197,9 +197,17 @@ def _settings(entry: Entry) -> str:
         said = [f"preset {config['preset']}"] if config.get("preset") else []
         said += [f"{key} {train[key]}" for key in ("stages", "iterations", "epochs", "batch_size") if train.get(key)]
         said += [str(one) for one in settings.get("at_test", ())]
-        plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float) and k != "supervision"}
-        found.append(", ".join([*said, *(f"{key} {value}" for key, value in plain.items())]))
+        found.append(", ".join([*said, *_plain(settings)]))
     return "; ".join(dict.fromkeys(text for text in found if text)) or NONE
+
+
+def _plain(settings: Mapping[str, Any]) -> list[str]:
+    """Words and numbers; what trials there were, and what the columns say already, is left to the file."""
+    said = []
+    for key, value in settings.items():
+        if key not in ("supervision", "reached") and isinstance(value, str | int | float):
+            said.append(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}")
+    return said
 
 
 def _name(entry: Entry | None) -> str:

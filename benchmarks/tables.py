@@ -3,8 +3,8 @@
     python -m benchmarks.tables                                       # writes docs/results/*.md
     python -m benchmarks.tables --show runs/bench/comparison_*.json   # these tables on the screen; nothing is written
 
-Table 3 comes from ``comparison_DATA.json``, Table 1 from ``ablation_training.json`` and ``hippocampus_test_time.json``,
-all in benchmarks/results. What is not there is said, with the command that makes it.
+Table 3 comes from ``comparison_DATA.json``, Table 1 from ``ablation_training.json``, ``beyond.json`` and
+``hippocampus_test_time.json``, all in benchmarks/results. What is not there is said, with the command that makes it.
 """
 
 from __future__ import annotations
@@ -71,6 +71,12 @@ PAGES = {
                 "python benchmarks/ablation_training.py --data FOLDER --fold 1 --json "
                 + _RESULT
                 + "ablation_training.json",
+            ),
+            Part(
+                "In training, beyond the paper",
+                "beyond.json",
+                training_section,
+                "python benchmarks/beyond.py --data FOLDER --fold 1 --json " + _RESULT + "beyond.json",
             ),
             Part(
                 "At test time",
