@@ -95,18 +95,18 @@ def panels_of(files: Sequence[Path]) -> list[Panel]:
 def drawn(panels: Sequence[Panel]) -> str:
     """The SVG."""
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "stages", "font.size": 10}):
+        colours = _colours(panels)
         figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            _draw(axes, panel)
+            _draw(axes, panel, colours)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return stream.getvalue()
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
-    for colour, curve in zip(
-        COLOURS * (1 + len(panel.curves) // len(COLOURS)), _self_first(panel.curves), strict=False
-    ):
+def _draw(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
+    for curve in panel.curves:
+        colour = colours[curve.name]
         if len(curve.seeds) > 1:
             for seed in curve.seeds:
                 axes.plot(sorted(seed), [seed[stage] for stage in sorted(seed)], color=colour, lw=0.7, alpha=0.45)
@@ -141,8 +141,10 @@ def _picked(name: str, seeds: Sequence[Mapping[str, Mapping[str, float]]], figur
     return Curve(name, values) if all(values) else None
 
 
-def _self_first(curves: Sequence[Curve]) -> list[Curve]:
-    return sorted(curves, key=lambda curve: curve.name != "self-training")
+def _colours(panels: Sequence[Panel]) -> dict[str, str]:
+    """A method has one colour in all panels."""
+    names = dict.fromkeys(["self-training", *(curve.name for panel in panels for curve in panel.curves)])
+    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
 
 
 def _has_curves(file: Path) -> bool:
