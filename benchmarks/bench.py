@@ -30,6 +30,7 @@ from cst_core.choose_supervision import offered
 
 SELF = "self"
 _SEEDS = ("0", "1", "2")
+_IMAGES = "benchmarks.peers.compare_images"
 _H_ALONE = ("--also", "adam=false:h alone")
 
 
@@ -46,7 +47,7 @@ class Study(NamedTuple):
     rivals: Sequence[str] | None
     """None: all that the backend offers."""
     peers: Sequence[str] | None
-    """Options of ``benchmarks.peers.compare_images``; None: it has no part in this."""
+    """The module that registers by other tools, and its options; None: they have no part in this."""
     tools: Sequence[str] | None
     """None: the classical ones, and the others whose environments there are."""
 
@@ -67,17 +68,18 @@ SMALL = (
         folder="phantom",
         options=("--preset", "quick", "--set", "stages=1", "--set", "iterations=60", *_H_ALONE),
         rivals=("mind", "ncc"),
-        peers=("--preset", "quick"),
+        peers=(_IMAGES, "--preset", "quick"),
         tools=("convex-mind-adam",),
     ),
 )
 _COARSE = ("--preset", "coarse", "--set", "first_towers=2", "--set", "max_train_pairs=50", "--set", "iterations=150")
+# The pairs without landmarks are left out of the lungs: supervisions with a truth could not use them.
 FULL = (
     Study(
         name="lungs",
         backend="points",
         folder="LungKeypoints",
-        options=("--fold", "1", "2", "3", "4", "5", "--preset", "best"),
+        options=("--fold", "1", "2", "3", "4", "5", "--preset", "best", "--set", "extra_pairs=false"),
         rivals=None,
         peers=None,
         tools=(),
@@ -88,7 +90,7 @@ FULL = (
         folder="HippocampusMR",
         options=("--fold", "1", "--preset", "small", *_H_ALONE, "--tune-pairs", "16"),
         rivals=None,
-        peers=("--fold", "1", "--preset", "small"),
+        peers=(_IMAGES, "--fold", "1", "--preset", "small"),
         tools=None,
     ),
     Study(
@@ -97,7 +99,7 @@ FULL = (
         folder="AbdomenCTCT",
         options=(*_COARSE, *_H_ALONE),
         rivals=None,
-        peers=("--preset", "coarse"),
+        peers=(_IMAGES, "--preset", "coarse"),
         tools=None,
     ),
 )
@@ -140,7 +142,7 @@ def commands_of(
     """The commands of one study in order, without the word python."""
     known = [name for name in offered(plugins.load(study.backend)) if name != SELF]
     rivals = known if study.rivals is None else [name for name in study.rivals if name in known]
-    for name in set(study.rivals or ()) - set(known):
+    for name in sorted(set(study.rivals or ()) - set(known)):
         print(f"{study.name}: the backend {study.backend} offers no supervision {name}; left out", flush=True)
     shared = ["--data", data, "--threads", str(threads), "--json", str(file)]
     yield [
@@ -150,9 +152,11 @@ def commands_of(
     ]
     if study.peers is not None:
         tools = tools_there(study.name) if study.tools is None else study.tools
-        peers = ["-m", "benchmarks.peers.compare_images", *shared, *study.peers, "--tools", *tools]
+        peers = ["-m", *study.peers, *shared, "--tools", *tools]
         yield peers
-        if target := (json.loads(file.read_text()) if file.exists() else {}).get("target_sdlogj"):
+        # what compares clouds has no matched rows; the file has a target once self-training is in it
+        target = json.loads(file.read_text()).get("target_sdlogj") if file.exists() else None
+        if study.peers[0] == _IMAGES and target is not None:
             yield [*peers, "--matched", "--target-sdlogj", f"{target:.6g}"]
 
 
