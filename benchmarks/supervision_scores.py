@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from benchmarks.comparison_rows import figures
 from benchmarks.supervision_runs import Job, beside, run, scores_of
-from cst_core import plugins
-from cst_core.cli_options import TrainOptions, resolve_options
-from cst_core.evaluation import evaluate
 
 CURVE = ("dice", "tre_mm", "sdlogj_l2r")
 
@@ -36,20 +32,6 @@ def tune(job: Job, target: float, pairs: int | None, threads: int) -> dict[str, 
     command = ["tune", "--backend", job.backend, "--model", str(job.folder), "--target-sdlogj", f"{target:.6g}"]
     run([*command, *some, "--json", str(out)], threads, beside(job, ".tune.txt"))
     return json.loads(out.read_text())
-
-
-def untrained(jobs: Sequence[Job], settings: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The test pairs of all folds, registered with the network that a run's first labels came from."""
-    pairs: list[Mapping[str, Any]] = []
-    plugin = plugins.load(jobs[0].backend)
-    for job in jobs:
-        file = job.folder / "config.toml"
-        options = TrainOptions(job.backend, job.data, job.fold, None, None, file, settings, "cpu", False)
-        config = resolve_options(plugin, options)
-        backend = plugin.backend(config.backend, "cpu")
-        data = plugin.read_data(job.data, job.fold, config.backend, "cpu")
-        pairs += [asdict(score) for score in evaluate(plugin, backend, plugin.untrained(backend, job.seed), data.test)]
-    return pairs
 
 
 def curve(logs: Sequence[Mapping[int, Mapping[str, Any]]]) -> dict[str, dict[str, float]]:

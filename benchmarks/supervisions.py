@@ -24,6 +24,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import torch
+
 from benchmarks.comparison_rows import figures, line, put_row, rows_of
 from benchmarks.record import circumstances
 from benchmarks.supervision_runs import (
@@ -35,7 +37,9 @@ from benchmarks.supervision_runs import (
     train,
     training_seconds,
 )
-from benchmarks.supervision_scores import curve, evaluated, pooled, tune, untrained
+from benchmarks.supervision_scores import curve, evaluated, pooled, tune
+from benchmarks.untrained import untrained, untrained_matched
+from cst_core.errors import CstError
 
 RANDOM = "random features"
 SAW = {"landmarks": "landmarks", "correspondences": "correspondences"}
@@ -52,6 +56,7 @@ class Also(NamedTuple):
 def main() -> None:
     """Train and score what FILE lacks, print a line a row; exit code 1 if a command failed."""
     options = arguments()
+    torch.set_num_threads(options.threads)  # of what is registered here; cst's processes have theirs
     failed = 0
     for seed in options.seeds:
         for supervision in options.supervision:
@@ -63,6 +68,7 @@ def main() -> None:
     if options.target_sdlogj is not None:
         target = target_of(options)
         for seed in options.seeds:
+            failed += not make_random_matched(options, seed, target)
             for supervision in options.supervision:
                 failed += not make_matched(options, supervision, seed, target)
     sys.exit(1 if failed else 0)
@@ -140,7 +146,8 @@ def make_rows(options: argparse.Namespace, supervision: str, seed: int) -> None:
         pairs, peak = evaluated(jobs, one.settings, options.threads)
         put(options, jobs, f"{method}, {one.label}", pairs, seed, {"peak_mb": peak}, one.settings)
     if not options.method and (RANDOM, "default", seed) not in rows_of(options.json):
-        put(options, jobs, RANDOM, pooled([log[0]["pairs"] for log in logs]), seed, {})
+        first = untrained(jobs, ()) if options.measure else pooled([log[0]["pairs"] for log in logs])
+        put(options, jobs, RANDOM, first, seed, {})
     for one in () if options.method else options.also:
         name = f"{RANDOM}, {one.label}"
         if (name, "default", seed) not in rows_of(options.json):
@@ -165,6 +172,20 @@ def make_matched(options: argparse.Namespace, supervision: str, seed: int, targe
         print(f"{method}, matched, seed {seed}: {error}", flush=True)
         return False
     put(options, jobs, method, pooled(found), seed, {"setting": "matched", "target_sdlogj": target}, settings)
+    return True
+
+
+def make_random_matched(options: argparse.Namespace, seed: int, target: float) -> bool:
+    """The row of random features at the target's SDlogJ; whether it is there."""
+    if options.method or (RANDOM, "matched", seed) in rows_of(options.json):
+        return True
+    jobs = jobs_of(options, options.supervision[0], seed)
+    try:
+        pairs, settings = untrained_matched(jobs, target)
+    except CstError as error:
+        print(f"{RANDOM}, matched, seed {seed}: {error}", flush=True)
+        return False
+    put(options, jobs, RANDOM, pairs, seed, {"setting": "matched", "target_sdlogj": target}, settings)
     return True
 
 

@@ -68,6 +68,7 @@ def test_rows_are_what_the_runs_say(commands, tmp_path: Path, monkeypatch: pytes
     matched = rows_of(file)["truth", "matched", 0]
     assert matched["mean"]["sdlogj_l2r"] == pytest.approx(0.04, rel=0.02)
     assert matched["settings"]["at_test"][0].startswith("sharpness=")
+    assert rows_of(file)["random features", "matched", 0]["mean"]["sdlogj_l2r"] == pytest.approx(0.04, rel=0.02)
     assert json.loads(file.read_text())["target_sdlogj"] == 0.04
 
 
