@@ -7,7 +7,8 @@ those that need no modality; a backend's plugin offers its own through `cst_core
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from torch import Generator, Tensor
 
@@ -19,7 +20,8 @@ SELF = "self"
 """The name of self-training, which every backend has."""
 
 
-class Example(NamedTuple, Generic[Pair]):
+@dataclass(frozen=True)
+class Example(Generic[Pair]):
     """What g and h are shown, before augmentation, and the field that they should find."""
 
     pair: Pair

@@ -188,8 +188,10 @@ def train_stage(
         drawn = []
         for i in batch:
             label = labels[i].to(_device(network), torch.float32) if labels is not None else None
-            pair, target = teaching.example(i, pairs[i], label, generator)
-            drawn.append(backend.augment(pair, target, generator) if config.augment else (pair, target))
+            made = teaching.example(i, pairs[i], label, generator)
+            drawn.append(
+                backend.augment(made.pair, made.target, generator) if config.augment else (made.pair, made.target)
+            )
         # 3. h(g(pair)), Eq. 2, Adam
         rate = _learning_rate(config, step, steps)
         for group in optimizer.param_groups:

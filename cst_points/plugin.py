@@ -28,6 +28,7 @@ class PointsPlugin:
     config_class = PointsConfig
     presets: Mapping[str, Preset] = PRESETS
     default_preset = "best"
+    regularisation = "smoothing"  # not `weight`: too strong a one makes rougher fields again
 
     def backend(self, config: PointsConfig, device: str) -> PointsBackend:
         """The four verbs under this configuration."""

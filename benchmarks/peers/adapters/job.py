@@ -1,0 +1,110 @@
+"""What a tool is asked, and what it answers: the files between `compare_images` and an adapter.
+
+An adapter is a script of this folder that runs under its tool's own interpreter: nothing here imports cst, and only
+numpy is needed. The scans are NIfTI files whose affine is the diagonal of their spacing, so that the axes of the array
+are those of the world, to right, anterior and superior.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair to register."""
+
+    fixed: str
+    """NIfTI file, as `moving`; both on one grid."""
+    moving: str
+    folder: str
+    """Where the answer is written, and whatever the tool writes."""
+    threads: int
+    fixed_mask: str | None = None
+    """Where the scan has data; None: everywhere, or the tool is not told."""
+    moving_mask: str | None = None
+    strength: float | None = None
+    """Of the tool's own regularisation parameter; None: its default."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the tool."""
+    own_warp: bool = False
+    """Whether the tool shall warp the moving scan itself, linearly, too."""
+
+
+class Registered(NamedTuple):
+    """What a tool found."""
+
+    field: np.ndarray
+    """(3, X, Y, Z), mm along the array axes: fixed x lies at moving x + u(x), affine part included."""
+    settings: dict[str, Any]
+    """What was passed to the tool."""
+    warp: Callable[[], np.ndarray]
+    """The moving scan as the tool itself warps it, (X, Y, Z); called only if the job asks for it."""
+
+
+class Answer(NamedTuple):
+    """What comes back besides the field."""
+
+    seconds: float
+    """From arrays in memory to the field in memory."""
+    peak_mb: float
+    """The process's largest resident memory, or that of a process it started, MB (10^6 bytes)."""
+    version: str | None
+    settings: dict[str, Any]
+
+
+def serve(package: str | None, load: Callable[[Job], Loaded], register: Callable[[Job, Loaded], Registered]) -> None:
+    """The main function of every adapter: register the job named on the command line, write field.npy and answer.json.
+
+    ``package``: the distribution whose version is told.
+    """
+    job = read_job(Path(sys.argv[1]))
+    loaded = load(job)
+    start = time.perf_counter()
+    found = register(job, loaded)
+    vectors = np.ascontiguousarray(found.field, dtype=np.float32)
+    seconds = time.perf_counter() - start
+    highest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    folder = Path(job.folder)
+    np.save(folder / "field.npy", vectors)
+    if job.own_warp:
+        np.save(folder / "warped.npy", np.asarray(found.warp(), dtype=np.float32))
+    answer = Answer(seconds, highest * 1.024e-3, version(package) if package else None, found.settings)
+    (folder / "answer.json").write_text(json.dumps(answer._asdict()))
+
+
+def write_job(job: Job, path: Path) -> None:
+    """As JSON."""
+    path.write_text(json.dumps(asdict(job)))
+
+
+def read_job(path: Path) -> Job:
+    """What `write_job` wrote."""
+    return Job(**json.loads(path.read_text()))
+
+
+def read_answer(folder: Path) -> Answer:
+    """What `serve` wrote besides the field."""
+    return Answer(**json.loads((folder / "answer.json").read_text()))
+
+
+def from_lps(vectors: np.ndarray) -> np.ndarray:
+    """(3, X, Y, Z) in ITK's world, to left, posterior and superior, along the array axes of a job's files."""
+    return vectors * np.array([-1.0, -1.0, 1.0], dtype=vectors.dtype)[:, None, None, None]
+
+
+def itk_vectors(array: np.ndarray) -> np.ndarray:
+    """(Z, Y, X, 3), as ITK's Python views have a vector image, as (3, X, Y, Z)."""
+    return array.transpose(3, 2, 1, 0)
