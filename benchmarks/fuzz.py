@@ -1,6 +1,6 @@
 """Damaged, foreign and hostile files into every reader: nothing may come out but an error that says what is wrong.
 
-    python benchmarks/fuzz.py [--inputs 100000] [--seed 0] [--only WORD] [--json benchmarks/results/fuzz.json]
+    python -m benchmarks.fuzz [--inputs 100000] [--seed 0] [--only WORD] [--json benchmarks/results/fuzz.json]
 
 Valid files are damaged (`fuzz_mutations.py`) and read by every reader (`fuzz_readers.py`), each in a process of its own
 that may write nowhere but in its folder (audit hook, and the folder is looked at), has little more memory than it began
@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from fuzz_mutations import HOSTILE, mutated
-from fuzz_readers import Reader, readers
-from fuzz_sandbox import Sandbox
-from record import circumstances, write
+
+from benchmarks.fuzz_mutations import HOSTILE, mutated
+from benchmarks.fuzz_readers import Reader, readers
+from benchmarks.fuzz_sandbox import Sandbox
+from benchmarks.record import circumstances, write
 
 SECONDS = 5.0
 """For one file; the slowest valid one takes a fiftieth."""

@@ -10,8 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fuzz_seeds import GRID, MOVING, SMALL, clouds, models, nifti, records, sign, tables, training, transforms
-
+from benchmarks.fuzz_seeds import (
+    GRID,
+    MOVING,
+    SMALL,
+    clouds,
+    models,
+    nifti,
+    records,
+    sign,
+    tables,
+    training,
+    transforms,
+)
 from cst_core.comparison import read_result as read_comparison
 from cst_core.config import TrainConfig, resolve
 from cst_core.errors import CstError
@@ -64,9 +75,9 @@ def readers() -> list[Reader]:
     """All of them; the seeds are made anew, the same in every call."""
     config = load("points").config_class
     tables_, records_, models_, training_ = tables(), records(), models(), training()
-    made = [Reader("nifti volume", name, seeds, _volumes) for name, seeds in nifti().items()]
+    made = [Reader("nifti volume", name, seeds, _volumes, share=0.5) for name, seeds in nifti().items()]
     made += [
-        Reader(f"transform {name}", name, seeds, _transform, share=0.1 if name.endswith(SLOW) else 1.0)
+        Reader(f"transform {name}", name, seeds, _transform, share=0.02 if name.endswith(SLOW) else 1.0)
         for name, seeds in transforms().items()
     ]
     made += [Reader(f"report {name}", name, seeds, _reported) for name, seeds in transforms().items() if ".nii" in name]
@@ -96,9 +107,21 @@ def readers() -> list[Reader]:
     ]
     for name in SMALL:
         made += [
-            Reader(f"weights {name}", "w.safetensors", models_[name], partial(_model, backend=name)),
-            Reader(f"weights {name}, config", "config.json", models_[f"{name} config"], partial(_signed, backend=name)),
-            Reader(f"weights {name}, about", "about.json", models_[f"{name} about"], partial(_signed, backend=name)),
+            Reader(f"weights {name}", "w.safetensors", models_[name], partial(_model, backend=name), share=0.1),
+            Reader(
+                f"weights {name}, config",
+                "config.json",
+                models_[f"{name} config"],
+                partial(_signed, backend=name),
+                share=0.1,
+            ),
+            Reader(
+                f"weights {name}, about",
+                "about.json",
+                models_[f"{name} about"],
+                partial(_signed, backend=name),
+                share=0.1,
+            ),
         ]
     return made
 

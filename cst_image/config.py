@@ -25,6 +25,7 @@ def _odd(window: int) -> int:
 
 Bounds = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
 Voxels = Annotated[int, Field(ge=2)]
 
 
@@ -52,7 +53,13 @@ class ImageConfig(Settings):
     """The same for test pairs that are made of test scans; pairs that the data set itself lists are all tested."""
 
     # g
-    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=32)] = (32, 64, 128, 128, 128)
+    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=32)] = (
+        32,
+        64,
+        128,
+        128,
+        128,
+    )
     """Of each block (Sec. 3)."""
     strides: tuple[Literal[1, 2], ...] = (2, 1, 2, 1, 2)
     """Of each block (Sec. 3). The second block's lattice is that of labels and of instance optimisation."""

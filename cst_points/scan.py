@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from cst_core.errors import DataError
-from cst_core.formats.nifti import open_nifti
+from cst_core.formats.nifti import affine_of, open_nifti
 
 
 class Scan(NamedTuple):
@@ -56,9 +56,7 @@ def _canonical(path: Path, image: Any) -> Scan:
 
     if len(image.shape) != 3:
         raise DataError(f"{path}: must be a 3-D volume, found shape {image.shape}; extract one volume")
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-        raise DataError(f"{path}: the affine must have a voxel size on every axis, found a singular one; correct it")
+    affine_of(path, image)
     try:
         image = nibabel.as_closest_canonical(image)
         values = np.asarray(image.dataobj, dtype=np.float32)

@@ -6,7 +6,6 @@ ITK's applies the transform that was added last first; `cst_core.transform.Trans
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from pathlib import Path
@@ -25,7 +24,6 @@ from cst_core.transform import Transform, WorldAffine, WorldField
 
 _TEXT = (".tfm", ".txt", ".mat")
 _TITLE = b"#Insight"
-_FIELD = 18  # fixed parameters of a field: size, origin, spacing, direction
 _MATRIX = struct.Struct("<5i")  # of MATLAB's level 4: kind, rows, columns, whether complex, length of the name
 _SINGLE = 10
 
@@ -59,37 +57,29 @@ def read_itk_transform(path: Path) -> Transform:
     """
     import SimpleITK
 
-    if path.suffix not in _TEXT:
+    data = path.read_bytes() if path.suffix in _TEXT else b""
+    if not data or re.search(rb"Field|Spline", data):  # of text and .mat, those that hold more than a few numbers
         try_itk(path, "ReadTransform")
-    elif not _plausible(path.read_bytes()):
+    if not _holds_what_it_promises(data):
         raise DataError(f"{path}: promises more numbers than it holds; write or copy it again")
     try:
         transform = SimpleITK.ReadTransform(str(path))
     except (RuntimeError, UnicodeDecodeError):  # the latter of a damaged name in SimpleITK's own message
-        raise DataError(f"{path}: no transform that ITK reads, or a damaged one; write or copy it again") from None
+        raise DataError(
+            f"{path}: nothing that ITK reads as a transform, or a damaged file; write or copy it again"
+        ) from None
     return Transform(tuple(_parts(path, transform)))
 
 
-def _plausible(data: bytes) -> bool:
-    """Whether no field of a text file, and no matrix of a ``.mat`` file, is larger than the file."""
-    for line in re.findall(rb"^FixedParameters:(.*)$", data, re.MULTILINE):
-        words = line.split()
-        if len(words) >= _FIELD and math.prod(_positive(word) for word in words[:3]) > len(data):
-            return False
+def _holds_what_it_promises(data: bytes) -> bool:
+    """Whether no matrix of a ``.mat`` file is larger than the file; true of all others."""
     at = 0
     while not data.startswith(_TITLE) and at + _MATRIX.size <= len(data):
-        kind, rows, columns, _, name = _MATRIX.unpack_from(data, at)
+        kind, rows, columns, has_imaginary_part, name = _MATRIX.unpack_from(data, at)
         at += _MATRIX.size + name + rows * columns * (4 if kind == _SINGLE else 8)
-        if min(rows, columns, name) < 0 or at > len(data):
+        if min(rows, columns, name) < 0 or has_imaginary_part or at > len(data):
             return False
     return True
-
-
-def _positive(word: bytes) -> float:
-    try:
-        return max(float(word), 1.0)
-    except ValueError:
-        return 1.0
 
 
 def _parts(path: Path, transform: Any) -> list[WorldAffine | WorldField]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from cst_core.errors import DataError
 from cst_core.formats.numpy_archive import DEFLATE_LIMIT
 
-_SECONDS = 600
+SECONDS = 600
 _FLOOR = 4 << 30
 """Bytes of address space for Python, ITK and small files."""
 _DETACHED = (".nhdr", ".mhd")
@@ -36,9 +36,9 @@ def try_itk(path: Path, function: str) -> None:
     command = [sys.executable, "-P", "-c", PROGRAM, function, str(path.absolute()), str(_FLOOR + 4 * _most(path))]
     try:
         quiet = subprocess.DEVNULL
-        done = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=_SECONDS, check=False)
+        done = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise DataError(f"{path}: ITK reads it for more than {_SECONDS // 60} minutes; write it again") from None
+        raise DataError(f"{path}: ITK reads it for more than {SECONDS // 60} minutes; write it again") from None
     if done.returncode:
         how = "" if done.returncode > 0 else f", whose reader crashes on it (signal {-done.returncode})"
         raise DataError(f"{path}: nothing that ITK reads, or a damaged file{how}; write or copy it again")

@@ -59,6 +59,24 @@ def check_millimetres(path: Path, image: Any) -> None:
         raise DataError(f"{path}: must be in mm, found {unit} in its header; convert spacing and affine")
 
 
+def affine_of(path: Path, image: Any) -> np.ndarray:
+    """Voxels to world, RAS mm, ``(4, 4)`` float64; every axis has a size and a direction.
+
+    Raises:
+        DataError: it is singular, or so nearly that the axes cannot be told from one another.
+    """
+    import nibabel
+
+    affine = np.asarray(image.affine, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        singular = not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9
+        if singular or np.isnan(nibabel.orientations.io_orientation(affine)).any():
+            raise DataError(
+                f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it"
+            )
+    return affine
+
+
 def grid_of(path: Path, image: Any) -> Grid:
     """The grid of the first three axes, along the file's own axes.
 
@@ -66,9 +84,7 @@ def grid_of(path: Path, image: Any) -> Grid:
         DataError: another unit than mm, a singular or a sheared affine.
     """
     check_millimetres(path, image)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-        raise DataError(f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it")
+    affine = affine_of(path, image)
     try:
         return Grid.from_affine(image.shape[:3], affine)
     except ValueError as error:  # gantry tilt, or an affine registration that was written into the header
