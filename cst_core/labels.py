@@ -81,10 +81,12 @@ class PseudoLabels:
                 return
             for pair, (digest, hardness) in enumerate(zip(index["sha256"], index["difficulty"], strict=True)):
                 if digest and os.path.exists(self._file(pair)) and _digest(self._file(pair)) == digest:
-                    self._fields[pair] = _map(self._file(pair))
-                    self._difficulties[pair], self._checksums[pair] = float(hardness), digest
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # a damaged index only costs the time to make its labels again
+                    label, hardness = _map(self._file(pair)), float(hardness)
+                    if label.dtype == torch.float16 and label.ndim > 1 and label.shape[0] == 3:
+                        self._fields[pair], self._difficulties[pair] = label, hardness
+                        self._checksums[pair] = digest
+        except Exception:  # numpy and json raise many unrelated types on damaged bytes
+            return  # which only cost the time to make labels again
 
 
 def _map(path: Path) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cst_core.backend import Backend
 from cst_core.config import overridden
 from cst_core.environment import version
-from cst_core.errors import CheckpointError, ConfigError
+from cst_core.errors import CheckpointError, ConfigError, shortened
 from cst_core.files import write_atomically
 from cst_core.plugin import BackendPlugin
 from cst_core.training import weights_digest
@@ -112,25 +112,28 @@ def load_model(
     tensors, metadata = _read(file)
     if metadata["backend"] != plugin.name:
         raise CheckpointError(
-            f"{file}: belongs to the backend {metadata['backend']!r}, not {plugin.name!r}; "
-            f"pass --backend {metadata['backend']} or other weights"
+            f"{file}: belongs to the backend {shortened(repr(metadata['backend']))}, not {plugin.name!r}; "
+            f"pass --backend {shortened(metadata['backend'])} or other weights"
         )
     try:
         config = plugin.config_class.model_validate_json(metadata["config"])
         about = json.loads(metadata["about"])
-    except (ValidationError, ValueError) as error:
-        first = str(error).splitlines()[0]
+        if not isinstance(about, dict):
+            raise ValueError(f"about must be a JSON object, found {type(about).__name__}")
+    except (ValidationError, ValueError, RecursionError) as error:
+        first = shortened(str(error).splitlines()[0])
         raise CheckpointError(
-            f"{file}: was written by cst {metadata['cst']} with a configuration that this version ({version()}) "
-            f"does not know ({first}); train again, or use that version"
+            f"{file}: was written by cst {shortened(metadata['cst'], 20)} with a configuration that this version "
+            f"({version()}) does not know ({first}); train again, or use that version"
         ) from None
     config = overridden(plugin.name, config, assignments)
-    backend = plugin.backend(config, device)
-    network = backend.new_network(RANDOM_SEED)
     try:
+        _check_size(plugin, config, tensors)
+        backend = plugin.backend(config, device)
+        network = backend.new_network(RANDOM_SEED)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
+    except (RuntimeError, _TooLargeError) as error:
+        first = shortened(error, 200)
         if assignments:
             raise ConfigError(
                 f"--set {', '.join(assignments)}: makes a network that the weights of {file} do not fit ({first}); "
@@ -186,6 +189,22 @@ def _digest(network: nn.Module, metadata: Mapping[str, str]) -> str:
     # safetensors has no checksum of its own, and a flipped bit in a weight is a valid weight
     told = json.dumps([metadata[key] for key in _KEYS])
     return hashlib.sha256((told + weights_digest(network)).encode()).hexdigest()
+
+
+class _TooLargeError(ValueError):
+    """A network would be larger than the weights for it."""
+
+
+def _check_size(plugin: BackendPlugin[Any], config: BaseModel, tensors: Mapping[str, Tensor]) -> None:
+    """Before a network is made that takes all memory, as a damaged or hostile configuration may describe."""
+    try:
+        with torch.device("meta"):
+            network = plugin.backend(config, "meta").new_network(RANDOM_SEED)
+    except Exception:  # a backend of somebody else's that cannot do without memory: its own affair
+        return
+    needed, held = (sum(one.numel() for one in part.values()) for part in (network.state_dict(), tensors))
+    if needed > held:
+        raise _TooLargeError(f"it has {needed} numbers, the file {held}")
 
 
 def _settings(config: BaseModel, assignments: Sequence[str]) -> dict[str, Any]:

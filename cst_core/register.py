@@ -114,7 +114,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); pass a folder that cst register wrote") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path}: is damaged; register again") from None
     if not isinstance(result, dict) or result.get("format") != FORMAT:
         raise DataError(f"{path}: must say format {FORMAT!r}; pass a folder that cst register wrote")

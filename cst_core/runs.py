@@ -197,8 +197,8 @@ class Run:
                 self._scalar(f"test/{name}", value, stage)
 
     def evaluations(self) -> dict[int, dict[str, Any]]:
-        """Evaluations in the log by stage, the last one of each."""
-        return {event["stage"]: event for event in self.events() if event["kind"] == "evaluation"}
+        """As `EventLog.evaluations`."""
+        return self._log.evaluations()
 
     def events(self) -> list[dict[str, Any]]:
         """Every line of the log."""

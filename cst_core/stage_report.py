@@ -65,7 +65,7 @@ class StageReport:
             if figures and figures["mean"][key] is not None:
                 beside = f"initial {number(figures['initial'][key], digits)}"
                 if stage and self._random:
-                    beside += f", random features {number(self._random['mean'][key], digits)}"
+                    beside += f", random features {number(self._random['mean'].get(key), digits)}"
                 parts.append(f"{name} {number(figures['mean'][key], digits)}{unit} ({beside})")
         if stage and self._loss is not None:
             parts.append(self._loss)

@@ -22,11 +22,11 @@ class PointsConfig(Settings):
     """Neighbours in the fixed cloud's feature graph (Sec. 3)."""
     neighbours_moving: int = Field(default=40, ge=1)
     """Neighbours in the moving cloud's feature graph (Sec. 3); its cloud is denser."""
-    features: int = Field(default=64, ge=1)
+    features: int = Field(default=64, ge=1, le=4096)
     """Channels of g's output (Sec. 3)."""
-    towers: int = Field(default=1, ge=1)
+    towers: int = Field(default=1, ge=1, le=256)
     """Networks side by side in the trained g (published: 1)."""
-    first_towers: int = Field(default=16, ge=1)
+    first_towers: int = Field(default=16, ge=1, le=256)
     """Networks side by side in the untrained g_0 that makes the first labels (published: 1)."""
 
     # h

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"{path}: no such file; the release has data.pth and copd_converted_lms.pth in one folder")
     try:
+        if not zipfile.is_zipfile(path):  # torch would unpack a tar archive into a folder
+            raise ValueError("no file of torch.save's")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many unrelated types on damaged bytes
         raise DataError(f"{path}: cannot be loaded ({type(error).__name__}); download the file again") from None
