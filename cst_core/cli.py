@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,19 +14,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cst_core import plugins
-from cst_core.cli_arguments import BackendOption, Device, DeviceOption, ModelOption, SetOption
+from cst_core.cli_arguments import (
+    BackendOption,
+    Device,
+    DeviceOption,
+    ModelDataOption,
+    ModelFoldOption,
+    ModelOption,
+    SetOption,
+    Split,
+)
 from cst_core.cli_transforms import apply, convert
 from cst_core.errors import ConfigError, CstError
 from cst_core.verb_register import register
+from cst_core.verb_tune import tune
 
 _DEBUG = "--debug"
-
-
-class Split(StrEnum):
-    """Which pairs of a data set."""
-
-    TEST = "test"
-    TRAIN = "train"
 
 
 DataOption = Annotated[
@@ -35,13 +37,6 @@ DataOption = Annotated[
     typer.Option(metavar="DIR|phantom", help="Data folder. Default: the environment's CST_DATA, else a phantom."),
 ]
 FoldOption = Annotated[int | None, typer.Option(help="Fold of a data set that has folds.")]
-ModelDataOption = Annotated[
-    str | None,
-    typer.Option(metavar="DIR|phantom", help="Default: the data of the model's run, else CST_DATA, else a phantom."),
-]
-ModelFoldOption = Annotated[
-    int | None, typer.Option(help="Default: the fold of the model's run, if --data is not given.")
-]
 
 
 def train(
@@ -64,6 +59,10 @@ def train(
         str | None,
         typer.Option(help="What teaches; the same as --set supervision=NAME. An unknown one lists all."),
     ] = None,
+    max_labels_gb: Annotated[
+        float | None,
+        typer.Option(metavar="GB", help="Room for a stage's labels. Default: as much as they need."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train on unlabelled pairs by cyclical self-training."""
@@ -73,6 +72,7 @@ def train(
 
     settings = [*(assignments or []), *([] if seed is None else [f"train.seed={seed}"])]
     settings += [] if supervision is None else [f"train.supervision={supervision}"]
+    settings += [] if max_labels_gb is None else [f"train.max_labels_gb={max_labels_gb}"]
     options = TrainOptions(backend, data, fold, out, preset, config, settings, device.value, resume)
     run(options, open_console(), ["cst", *sys.argv[1:]])
 
@@ -98,46 +98,6 @@ def evaluate(
 
     options = EvaluateOptions(
         backend, model, data, fold, split.value, report, device.value, picture, against, assignments or []
-    )
-    run(options, open_console())
-
-
-def tune(
-    backend: BackendOption,
-    model: ModelOption,
-    target_sdlogj: Annotated[
-        float, typer.Option(metavar="X", help="Wanted mean SDlogJ over the pairs, by Learn2Reg's definition.")
-    ],
-    data: ModelDataOption = None,
-    fold: ModelFoldOption = None,
-    split: Annotated[Split, typer.Option(help="Which pairs.")] = Split.TEST,
-    tolerance: Annotated[float, typer.Option(help="Of the target, as a fraction of it.")] = 0.02,
-    pairs: Annotated[
-        int | None, typer.Option(metavar="N", help="So many of them, evenly spread. Default: all.")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write trials and the last one's figures there.")
-    ] = None,
-    device: DeviceOption = Device.AUTO,
-    assignments: SetOption = None,
-) -> None:
-    """Find the regularisation that gives fields the wanted smoothness, so that models compare at equal SDlogJ."""
-    from cst_core.cli_tune import TuneOptions
-    from cst_core.cli_tune import tune as run
-    from cst_core.progress import open_console
-
-    options = TuneOptions(
-        backend,
-        model,
-        data,
-        fold,
-        split.value,
-        target_sdlogj,
-        tolerance,
-        pairs,
-        report,
-        device.value,
-        assignments or [],
     )
     run(options, open_console())
 

@@ -49,6 +49,9 @@ class TrainConfig(Settings):
     """Asymmetry 2: labels are h's field after refinement. Off: h's own field is the label."""
     margin: int = Field(default=0, ge=0)
     """Sites at every side of the field that are not trained on (published code: 8, images). Clouds have no sides."""
+    max_labels_gb: float | None = Field(default=None, gt=0)
+    """Of pseudo labels that a stage makes, 10^9 bytes: where there are more pairs, each stage labels others of them,
+    drawn at random. None: of all pairs."""
     supervision: str = "self"
     """What teaches g: ``self`` (the paper), or a rival that the backend offers; see `cst_core.supervision`."""
     metric: str | None = None

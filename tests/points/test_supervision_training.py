@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from cst_core.config import TrainConfig
+from cst_core.event import Event
 from cst_core.plugin import EvalCase, Landmarks
 from cst_core.sampling import seeded
-from cst_core.training import Event, self_train
+from cst_core.training import self_train
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.config import PointsConfig
