@@ -22,6 +22,7 @@ from cst_core.environment import version
 from cst_core.errors import CheckpointError, ConfigError, shortened
 from cst_core.files import write_atomically
 from cst_core.plugin import BackendPlugin
+from cst_core.supervision import SELF
 from cst_core.training import weights_digest
 
 FORMAT = "cst-weights-1"
@@ -145,7 +146,8 @@ def load_model(
     if _digest(network, metadata) != metadata["sha256"]:
         raise CheckpointError(f"{file}: is damaged (its checksum does not fit what it holds); {_AGAIN}")
     trained_on = about.get("trained_on", "unknown data")
-    description = f"{file} (trained on {trained_on})"
+    taught = about.get("supervision", SELF)
+    description = f"{file} (trained on {trained_on}{'' if taught == SELF else f' by {taught}'})"
     return Model(network.eval(), backend, config, file, about, description, _settings(config, assignments))
 
 

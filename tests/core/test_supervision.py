@@ -136,6 +136,7 @@ def test_from_the_command_line(cst, tmp_path: Path):
     assert "Supervision: mismatch, not self-training alone" in done.out
     assert 'supervision = "mismatch"' in (run / "config.toml").read_text()
     assert not (run / "labels").exists() or not any((run / "labels").iterdir())
+    assert "by mismatch)" in cst("evaluate", "--backend", "toy", "--model", str(run)).out
     report = (run / "report.html").read_text()
     assert "there are no pseudo labels" in report
     refused = cst("train", "--backend", "toy", "--supervision", "landmarks", "--out", str(tmp_path / "no"))
