@@ -79,12 +79,8 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             "elastix_bspline",
             ("itk-elastix==0.25.4",),
             Knob("weight of the bending energy", 1.0, 1e-3, 1e4),
-            Settings(
-                "elastix's default parameter maps, grid of 5 mm as the scans measure 40 mm",
-                {"bspline": {"FinalGridSpacingInPhysicalUnits": ["5"]}},
-                masks=True,
-            ),
-            Settings("elastix's default parameter maps", {}),
+            Settings("elastix's default parameter maps: mutual information, B-splines of 10 mm", {}, masks=True),
+            Settings("elastix's default parameter maps: mutual information, B-splines of 10 mm", {}),
         ),
         "dipy": Tool(
             "dipy_syn",
