@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 NONE = "\N{EN DASH}"
@@ -29,7 +30,9 @@ def significant(value: float | None, digits: int = 2) -> str:
     if value is None or value != value:
         return NONE
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}".replace(",", " ") if rounded >= 10 ** (digits - 1) else f"{rounded:g}"
+    if rounded <= 0 or rounded >= 10 ** (digits - 1):
+        return f"{rounded:,.0f}".replace(",", " ")
+    return f"{rounded:.{digits - 1 - math.floor(math.log10(rounded))}f}"
 
 
 def probability(value: float | None) -> str:

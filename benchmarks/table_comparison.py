@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.markdown import NONE, fixed, probability, significant, table
+from benchmarks.table_settings import settings_of
 from benchmarks.table_statistics import Entry, Figure, entries, initial, p_value
 
 REFERENCE = "self"
@@ -183,31 +184,18 @@ def _made_by(every: Mapping[tuple[str, str], Entry]) -> str:
         row = entry.rows[0]
         commits = ", ".join(sorted({str(one.get("commit")) for one in entry.rows}))
         threads = str(row.get("threads") or NONE)
-        rows.append([_name(entry), entry.setting, row.get("version") or NONE, threads, commits, _settings(entry)])
+        rows.append(
+            [
+                _named(_name(entry), _way(entry.method)),
+                entry.setting,
+                row.get("version") or NONE,
+                threads,
+                commits,
+                settings_of(entry),
+            ]
+        )
     heads = ["method", "setting", "version", "threads", "commit", "settings"]
     return f"How each was made:\n\n{table(heads, rows, left=6)}"
-
-
-def _settings(entry: Entry) -> str:
-    found: list[str] = []
-    for row in entry.rows:
-        settings = row.get("settings") or {}
-        config = settings.get("config") or {}
-        train = config.get("train", {})
-        said = [f"preset {config['preset']}"] if config.get("preset") else []
-        said += [f"{key} {train[key]}" for key in ("stages", "iterations", "epochs", "batch_size") if train.get(key)]
-        said += [str(one) for one in settings.get("at_test", ())]
-        found.append(", ".join([*said, *_plain(settings)]))
-    return "; ".join(dict.fromkeys(text for text in found if text)) or NONE
-
-
-def _plain(settings: Mapping[str, Any]) -> list[str]:
-    """Words and numbers; what trials there were, and what the columns say already, is left to the file."""
-    said = []
-    for key, value in settings.items():
-        if key not in ("supervision", "reached") and isinstance(value, str | int | float):
-            said.append(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}")
-    return said
 
 
 def _name(entry: Entry | None) -> str:

@@ -31,4 +31,4 @@ def test_test_time():
     text = rendered_test_time("f.json", ABOUT | {"rows": [{"model": "m", "steps": "1 warp", "n_pairs": 40, **figures}]})
     assert "40 pairs; mean ± standard deviation over pairs." in text
     assert "| `m`   | 1 warp" in text
-    assert "| .500 ± .050 |    2.50 |   .059 |       .13 | 0.7 |" in text
+    assert "| .500 ± .050 |    2.50 |   .059 |       .13 | 0.70 |" in text

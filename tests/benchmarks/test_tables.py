@@ -144,6 +144,7 @@ def test_other_ways_have_a_table_and_a_reference_of_their_own():
     more = [row("self, h alone", MIND[0], 0), row("mind, h alone", GREEDY[0], 0)]
     text = comparison_section("f.json", result(rows=rows() + more))
     assert "**h alone**" in text
+    assert "| self-training, h alone | default" in text
     cells = lines_of(text[text.index("**h alone**") :])
     assert list(cells)[2:] == ["initial", "mind", "self-training"]
     assert cells["mind"][4] == probability(wilcoxon(GREEDY[0], MIND[0]).pvalue)
@@ -165,8 +166,8 @@ def test_numbers_in_cells():
     assert [fixed(value, 3) for value in (0.7844, -0.0123, 1.5, 0.0, None, float("nan"))] == [
         *(".784", "-.012", "1.500", ".000", NONE, NONE)
     ]
-    assert [significant(value) for value in (0.0123, 0.96, 1.58, 12.3, 1234.5, None)] == [
-        *("0.012", "0.96", "1.6", "12", "1 200", NONE)
+    assert [significant(value) for value in (0.0123, 0.96, 1.58, 3.02, 0.0, 12.3, 1234.5, None)] == [
+        *("0.012", "0.96", "1.6", "3.0", "0", "12", "1 200", NONE)
     ]
     assert [probability(value) for value in (0.0004, 0.0005, 0.04, 1.0)] == ["< .001", ".001", ".040", "1.000"]
     said = table(["a", "b|c"], [["x", "1"], ["long", "22"]])
