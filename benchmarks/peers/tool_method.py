@@ -75,28 +75,33 @@ class ToolMethod:
         )
 
     def run(self, job: Job) -> float:
-        """Seconds of the whole process; its answer lies in the job's folder. Raises `FailedError`."""
-        file = Path(job.folder) / "job.json"
-        write_job(job, file)
-        command = [str(self.python), str(self.adapter), str(file)]
-        # the tool's environment is its own: no path of ours leads into it
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        environment |= dict.fromkeys(_THREADS, str(job.threads))
-        start = time.perf_counter()
-        try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=job.folder
-            )
-        except subprocess.TimeoutExpired as error:
-            raise FailedError(f"{self.name}: not done after {LIMIT:.0f} s") from error
-        except OSError as error:
-            raise FailedError(
-                f"{self.name}: has no environment, run python -m benchmarks.peers.install {self.name}"
-            ) from error
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
-            raise FailedError(f"{self.name}: exit code {done.returncode}: {lines[-1]}")
-        return time.perf_counter() - start
+        """As `run_adapter`."""
+        return run_adapter(self.name, self.python, self.adapter, job)
+
+
+def run_adapter(name: str, python: Path, adapter: Path, job: Job) -> float:
+    """Seconds of the whole process; its answer lies in the job's folder. Raises `FailedError`."""
+    file = Path(job.folder) / "job.json"
+    write_job(job, file)
+    command = [str(python), str(adapter), str(file)]
+    # the tool's environment is its own: no path of ours leads into it
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment |= dict.fromkeys(_THREADS, str(job.threads))
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=job.folder
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FailedError(f"{name}: not done after {LIMIT:.0f} s") from error
+    except OSError as error:
+        raise FailedError(
+            f"{name}: has no environment, run python -m benchmarks.peers.install {python.parents[1].name}"
+        ) from error
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
+        raise FailedError(f"{name}: exit code {done.returncode}: {lines[-1]}")
+    return time.perf_counter() - start
 
 
 def export(pair: ImagePair, folder: Path) -> dict[str, str]:

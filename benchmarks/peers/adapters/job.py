@@ -111,3 +111,13 @@ def from_lps(vectors: np.ndarray) -> np.ndarray:
 def itk_vectors(array: np.ndarray) -> np.ndarray:
     """(Z, Y, X, 3), as ITK's Python views have a vector image, as (3, X, Y, Z)."""
     return array.transpose(3, 2, 1, 0)
+
+
+def load_clouds(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed (N, 3) and moving (M, 3), mm, where a job's files are clouds (.npy); its field is then (3, N)."""
+    return np.load(job.fixed), np.load(job.moving)
+
+
+def still() -> np.ndarray:
+    """Clouds have no scan to warp."""
+    raise NotImplementedError("own_warp is for scans")
