@@ -35,6 +35,13 @@ DataOption = Annotated[
     typer.Option(metavar="DIR|phantom", help="Data folder. Default: the environment's CST_DATA, else a phantom."),
 ]
 FoldOption = Annotated[int | None, typer.Option(help="Fold of a data set that has folds.")]
+ModelDataOption = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|phantom", help="Default: the data of the model's run, else CST_DATA, else a phantom."),
+]
+ModelFoldOption = Annotated[
+    int | None, typer.Option(help="Default: the fold of the model's run, if --data is not given.")
+]
 
 
 def train(
@@ -73,15 +80,8 @@ def train(
 def evaluate(
     backend: BackendOption,
     model: ModelOption,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|phantom", help="Default: the data of the model's run, else CST_DATA, else a phantom."
-        ),
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(help="Default: the fold of the model's run, if --data is not given.")
-    ] = None,
+    data: ModelDataOption = None,
+    fold: ModelFoldOption = None,
     split: Annotated[Split, typer.Option(help="Which pairs.")] = Split.TEST,
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
     device: DeviceOption = Device.AUTO,
@@ -98,6 +98,46 @@ def evaluate(
 
     options = EvaluateOptions(
         backend, model, data, fold, split.value, report, device.value, picture, against, assignments or []
+    )
+    run(options, open_console())
+
+
+def tune(
+    backend: BackendOption,
+    model: ModelOption,
+    target_sdlogj: Annotated[
+        float, typer.Option(metavar="X", help="Wanted mean SDlogJ over the pairs, by Learn2Reg's definition.")
+    ],
+    data: ModelDataOption = None,
+    fold: ModelFoldOption = None,
+    split: Annotated[Split, typer.Option(help="Which pairs.")] = Split.TEST,
+    tolerance: Annotated[float, typer.Option(help="Of the target, as a fraction of it.")] = 0.02,
+    pairs: Annotated[
+        int | None, typer.Option(metavar="N", help="So many of them, evenly spread. Default: all.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write trials and the last one's figures there.")
+    ] = None,
+    device: DeviceOption = Device.AUTO,
+    assignments: SetOption = None,
+) -> None:
+    """Find the regularisation that gives fields the wanted smoothness, so that models compare at equal SDlogJ."""
+    from cst_core.cli_tune import TuneOptions
+    from cst_core.cli_tune import tune as run
+    from cst_core.progress import open_console
+
+    options = TuneOptions(
+        backend,
+        model,
+        data,
+        fold,
+        split.value,
+        target_sdlogj,
+        tolerance,
+        pairs,
+        report,
+        device.value,
+        assignments or [],
     )
     run(options, open_console())
 
@@ -149,7 +189,7 @@ def build_app() -> typer.Typer:
         # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
         del debug
 
-    for verb in (train, register, evaluate, apply, convert, report, info):
+    for verb in (train, register, evaluate, tune, apply, convert, report, info):
         app.command()(verb)
     prepare = typer.Typer(help="Bring raw scans into the form that training reads.", no_args_is_help=True)
     for entry in plugins.found(plugins.PREPARE).values():

@@ -191,3 +191,16 @@ class Informative(Protocol):
     def recognise(self, folder: Path) -> str | None:
         """What a folder of data is to this backend, in a line; None if it is nothing. No large file is read."""
         ...
+
+
+class Tunable(Protocol):
+    """A fifth protocol, which a plugin may have: ``cst tune`` needs it."""
+
+    @property
+    def regularisation(self) -> str:
+        """The setting that makes fields smoother at test time: a field of `BackendPlugin.config_class`.
+
+        Any positive number is allowed there; the larger it is, the smaller the standard deviation of log J, all the
+        way; and `BackendPlugin.score` reads it.
+        """
+        ...

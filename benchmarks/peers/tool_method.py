@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,15 @@ class ToolMethod:
         """``options`` over those of the table."""
         tool, self.settings = TOOLS[name], TOOLS[name].settings(preset)
         self.name, self.knob, self.threads = name, tool.knob, threads
+        self.requirements = tool.requirements
         self.options = {**self.settings.options, **(options or {})}
         self.adapter = FOLDER / "adapters" / f"{tool.adapter}.py"
-        self.python = ENVIRONMENTS / name / "bin" / "python"
+        self.python = str(ENVIRONMENTS / name / "bin" / "python")
 
     def identity(self) -> dict[str, Any]:
         """Settings, threads, and the adapter as it is written."""
         told = {"name": self.name, "options": self.options, "masks": self.settings.masks, "threads": self.threads}
-        return told | {"adapter": self.adapter.read_text(), "requirements": TOOLS[self.name].requirements}
+        return told | {"adapter": self.adapter.read_text(), "requirements": self.requirements}
 
     def register(self, pair: ImagePair, strength: float | None) -> Found:
         """In a folder of its own that is removed afterwards; raises `FailedError`."""
@@ -74,30 +75,40 @@ class ToolMethod:
             own_warp=own_warp,
         )
 
+    def environment(self) -> dict[str, str]:
+        """Of the tool's process."""
+        return environment_of(self.threads)
+
     def run(self, job: Job) -> float:
         """As `run_adapter`."""
-        return run_adapter(self.name, self.python, self.adapter, job)
+        return run_adapter(self.name, [self.python, str(self.adapter)], self.environment(), job)
 
 
-def run_adapter(name: str, python: Path, adapter: Path, job: Job) -> float:
+def environment_of(threads: int) -> dict[str, str]:
+    """Of a tool's process: its threads, and no path of ours."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return kept | dict.fromkeys(_THREADS, str(threads))
+
+
+def run_adapter(name: str, command: Sequence[str], environment: Mapping[str, str], job: Job) -> float:
     """Seconds of the whole process; its answer lies in the job's folder. Raises `FailedError`."""
     file = Path(job.folder) / "job.json"
     write_job(job, file)
-    command = [str(python), str(adapter), str(file)]
-    # the tool's environment is its own: no path of ours leads into it
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    environment |= dict.fromkeys(_THREADS, str(job.threads))
     start = time.perf_counter()
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=job.folder
+            [*command, str(file)],
+            env=environment,
+            cwd=job.folder,  # where some leave files of their own
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise FailedError(f"{name}: not done after {LIMIT:.0f} s") from error
     except OSError as error:
-        raise FailedError(
-            f"{name}: has no environment, run python -m benchmarks.peers.install {python.parents[1].name}"
-        ) from error
+        raise FailedError(f"{name}: has no environment, run python -m benchmarks.peers.install {name}") from error
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
         raise FailedError(f"{name}: exit code {done.returncode}: {lines[-1]}")

@@ -51,10 +51,12 @@ class Tool:
         return self.small if preset == "small" else self.coarse
 
 
-_SCRIPT = "antsRegistrationSyN.sh of ANTs: CC of radius 4, SyN[0.1,3,0], 100x70x50x20"
-_ANTS = {"type_of_transform": "SyN", "syn_metric": "CC", "syn_sampling": 4, "grad_step": 0.1, "flow_sigma": 3}
+_NCC = {"metric": "NCC 2x2x2", "affine_iterations": "100x50x10", "iterations": "100x50x10", "step": 0.5}
+_MORE = "ANTsPy's SyN (affine and SyN by mutual information), 100, 70 and 20 iterations instead of 40, 20 and 0"
+_ANTS = {"type_of_transform": "SyN", "reg_iterations": (100, 70, 20), "initial_transform": "Identity"}
 _GREEDY = "Greedy's documentation: NCC 2x2x2, 100x50x10, step 0.5, default smoothing; affine by the same metric"
-_DIPY = "DIPY's class defaults: CC of radius 4, levels 100, 100, 25; affine pipeline without the centres of mass"
+_DIPY = "DIPY's syn_registration: CC of radius 4, levels 10, 10, 5; affine pipeline without the centres of mass"
+_SYN = {"pipeline": ["translation", "rigid", "affine"], "sigma_diff": 2.0, "radius": 4, "level_iters": [10, 10, 5]}
 _CONVEX = "convexAdam's defaults, MIND of radius 1 and dilation 2"
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(
@@ -63,26 +65,15 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             "greedy_3d",
             ("picsl_greedy==1.4.0.3",),
             Knob("sigma of the update, voxels", 1.732, 0.5, 8.0),
-            Settings(
-                _GREEDY,
-                {"metric": "NCC 2x2x2", "affine_iterations": "100x50x10", "iterations": "100x50x10", "step": 0.5},
-                masks=True,
-            ),
-            Settings(
-                _GREEDY,
-                {"metric": "NCC 2x2x2", "affine_iterations": "100x50x10", "iterations": "100x50x10", "step": 0.5},
-            ),
+            Settings(_GREEDY, _NCC, masks=True),
+            Settings(_GREEDY, _NCC),
         ),
         "ants": Tool(
             "ants_syn",
             ("antspyx==0.6.3",),
             Knob("flow_sigma, voxels", 3.0, 0.5, 16.0),
-            Settings(
-                f"{_SCRIPT}, without the coarsest level, which the scans are too small for",
-                _ANTS | {"reg_iterations": (100, 70, 50), "initial_transform": "Identity"},
-                masks=True,
-            ),
-            Settings(_SCRIPT, _ANTS | {"reg_iterations": (100, 70, 50, 20), "initial_transform": "Identity"}),
+            Settings(_MORE, _ANTS, masks=True),
+            Settings(_MORE, _ANTS),
         ),
         "elastix": Tool(
             "elastix_bspline",
@@ -99,31 +90,14 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             "dipy_syn",
             ("dipy==1.12.1",),
             Knob("sigma_diff, voxels", 2.0, 0.5, 16.0),
-            Settings(
-                _DIPY,
-                {
-                    "pipeline": ["translation", "rigid", "affine"],
-                    "sigma_diff": 2.0,
-                    "radius": 4,
-                    "level_iters": [100, 100, 25],
-                },
-                masks=True,
-            ),
-            Settings(
-                _DIPY,
-                {
-                    "pipeline": ["translation", "rigid", "affine"],
-                    "sigma_diff": 2.0,
-                    "radius": 4,
-                    "level_iters": [100, 100, 25],
-                },
-            ),
+            Settings(_DIPY, _SYN),  # with masks its affine step goes astray
+            Settings(_DIPY, _SYN),
         ),
         "convexadam": Tool(
             "convex_adam",
             ("convexAdam==0.2.0", "torch"),
             Knob("lambda_weight", 1.25, 0.01, 1000.0),
-            Settings(f"{_CONVEX}; grid of 3 voxels as the anatomy is small", {"grid_sp": 3}),
+            Settings(f"{_CONVEX}; grid of 4 voxels instead of 6 as the anatomy is small", {"grid_sp": 4}),
             Settings(f"{_CONVEX}; grid of 3 voxels, the 12 mm that 6 voxels are at 2 mm", {"grid_sp": 3}),
         ),
         "deeds": Tool(

@@ -17,7 +17,7 @@ def load(job: Job) -> dict[str, Any]:
 
 def register(job: Job, images: dict[str, Any]) -> Registered:
     """``strength``: deviation of the Gaussian that smooths the update field, voxels (`flow_sigma`)."""
-    settings = dict(job.options) | ({} if job.strength is None else {"flow_sigma": job.strength})
+    settings: dict[str, Any] = dict(job.options) | ({} if job.strength is None else {"flow_sigma": job.strength})
     found = ants.registration(
         **images,
         **settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -25,11 +26,11 @@ def register(job: Job, binaries: Path) -> Registered:
     commands.append([str(binaries / "deedsBCV"), *scans, "-O", stem, "-A", f"{stem}_matrix.txt", *grid, *smooth])
     for command in commands:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=job.folder)
-    image = nib.load(job.moving)  # pyright: ignore[reportPrivateImportUsage]
-    moving = np.asarray(image.dataobj, dtype=np.float32)  # pyright: ignore[reportAttributeAccessIssue]
+    image: Any = nib.load(job.moving)  # pyright: ignore[reportPrivateImportUsage]
+    moving = np.asarray(image.dataobj, dtype=np.float32)
     values = np.fromfile(f"{stem}_displacements.dat", dtype=np.float32)
     voxels = decoded(values, np.loadtxt(f"{stem}_matrix.txt"), moving.shape)
-    spacing = np.asarray(image.header.get_zooms()[:3])  # pyright: ignore[reportAttributeAccessIssue]
+    spacing = np.asarray(image.header.get_zooms()[:3])
     there = voxels + np.indices(moving.shape)
     settings = {"commands": [" ".join(command) for command in commands]}
     warp = lambda: map_coordinates(moving, there, order=1, mode="nearest")  # noqa: E731

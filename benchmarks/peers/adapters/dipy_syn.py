@@ -23,13 +23,13 @@ class Scans(NamedTuple):
 
 def load(job: Job) -> Scans:
     """The scans, and masks where there are some, by the names of `affine_registration`."""
-    fixed, moving = (nib.load(file) for file in (job.fixed, job.moving))
+    fixed, moving = (_opened(file) for file in (job.fixed, job.moving))
     masks = {"static_mask": job.fixed_mask, "moving_mask": job.moving_mask}
     return Scans(
         np.asarray(fixed.dataobj, dtype=np.float32),
         np.asarray(moving.dataobj, dtype=np.float32),
         fixed.affine,
-        {name: np.asarray(nib.load(file).dataobj, dtype=np.int32) for name, file in masks.items() if file},
+        {name: np.asarray(_opened(file).dataobj, dtype=np.int32) for name, file in masks.items() if file},
     )
 
 
@@ -59,6 +59,10 @@ def register(job: Job, scans: Scans) -> Registered:
     world = sites @ scans.affine[:3, :3].T + scans.affine[:3, 3]
     there = np.asarray(mapping.transform_points(world, coord2world=np.eye(4), world2coord=np.eye(4)))
     return Registered((there - world).T.reshape(3, *shape), settings, lambda: mapping.transform(scans.moving))
+
+
+def _opened(file: str) -> Any:
+    return nib.load(file)  # pyright: ignore[reportPrivateImportUsage]
 
 
 if __name__ == "__main__":
