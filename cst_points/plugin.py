@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from cst_core.errors import DataError
 from cst_core.metrics import jacobian_figures, landmark_tre
@@ -58,25 +59,7 @@ class PointsPlugin:
         registration = backend.register(network, case.pair)
         if case.pair.fixed.is_cuda:
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-        spline = dense_spline(case.pair, registration.refined, backend.config)
-        field = dense_field(case.pair, spline, JACOBIAN_SPACING)
-        figures = jacobian_figures(field.vectors, field.grid.spacing)
-        tre = initial = None
-        if case.landmarks is not None:
-            fixed, moving = (points.to(case.pair.fixed) for points in case.landmarks)
-            moved = displacement_at(case.pair, spline, fixed)
-            tre = float(landmark_tre(moved, fixed, moving).mean())
-            initial = float(landmark_tre(torch.zeros_like(moved), fixed, moving).mean())
-        return PairScore(
-            id=case.id,
-            tre_mm=tre,
-            tre_mm_initial=initial,
-            sdlogj_l2r=figures.sdlogj_l2r,
-            sdlogj=figures.sdlogj,
-            folding_percent=figures.folding_percent,
-            seconds=seconds,
-        )
+        return score_field(case, registration.refined, time.perf_counter() - start, backend.config)
 
     def supervision(
         self, name: str, backend: PointsBackend, cases: Sequence[EvalCase[CloudPair]]
@@ -118,6 +101,33 @@ class PointsPlugin:
             return f"{len(ids)} pairs of clouds" if (ids := case_ids(folder)) else None
         except DataError as error:
             return str(error)
+
+
+def score_field(
+    case: EvalCase[CloudPair], field: Float[Tensor, "3 N"], seconds: float, config: PointsConfig
+) -> PairScore:
+    """TRE and the Jacobian's figures of any field at the fixed keypoints, mm, through the spline of `dense_spline`.
+
+    A field that was not smoothed by refinement wants a ``config`` without `smooth`: then the spline smooths.
+    """
+    spline = dense_spline(case.pair, field, config)
+    dense = dense_field(case.pair, spline, JACOBIAN_SPACING)
+    figures = jacobian_figures(dense.vectors, dense.grid.spacing)
+    tre = initial = None
+    if case.landmarks is not None:
+        fixed, moving = (points.to(case.pair.fixed) for points in case.landmarks)
+        moved = displacement_at(case.pair, spline, fixed)
+        tre = float(landmark_tre(moved, fixed, moving).mean())
+        initial = float(landmark_tre(torch.zeros_like(moved), fixed, moving).mean())
+    return PairScore(
+        id=case.id,
+        tre_mm=tre,
+        tre_mm_initial=initial,
+        sdlogj_l2r=figures.sdlogj_l2r,
+        sdlogj=figures.sdlogj,
+        folding_percent=figures.folding_percent,
+        seconds=seconds,
+    )
 
 
 def _small(cases: Sequence[EvalCase[CloudPair]], config: PointsConfig) -> list[str]:

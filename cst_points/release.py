@@ -33,7 +33,8 @@ def read_release(folder: str | Path) -> list[EvalCase[CloudPair]]:
     Axes are the release's own, x, y, z = the reverse of its arrays' axes; by the anatomy in its lung masks these run
     towards superior, posterior, left. Coordinates in [-1, 1] are multiplied by the published half-extents (see
     `RELEASE_NOTE`); the origin is zero. The file's correspondences (``gt_disp``) go with the ``copd`` and ``4dct``
-    pairs, for supervised comparisons alone.
+    pairs, for supervised comparisons alone. Those of the ``copd`` pairs are no truth beside the landmarks: within
+    0.09 mm they are a thin-plate spline (kernel r^2 log r, lambda 0.1) through the landmarks.
 
     These millimetres are nominal: they follow the published half-extents, with which the published TREs agree. The
     landmarks lie on a lattice of steps 192 / 511 voxels in plane and 208 / (slices - 1) voxels across, as if each whole

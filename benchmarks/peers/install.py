@@ -12,21 +12,23 @@ import argparse
 import subprocess
 import sys
 
+from benchmarks.peers.point_tools import ENVIRONMENTS_OF_POINTS
 from benchmarks.peers.tools import ENVIRONMENTS, TOOLS
 
+REQUIREMENTS = {name: tool.requirements for name, tool in TOOLS.items()} | dict(ENVIRONMENTS_OF_POINTS)
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 
 
 def main() -> None:
     """Make or complete the environments that are named; exit code 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tools", nargs="+", choices=[*TOOLS, "all"], metavar="TOOL")
+    parser.add_argument("tools", nargs="+", choices=[*REQUIREMENTS, "all"], metavar="TOOL")
     parser.add_argument("--torch", default="torch", help="requirement, e.g. torch==2.13.0")
     parser.add_argument("--torch-index", default=CPU_TORCH, help="extra index; empty: pip's own alone")
     options = parser.parse_args()
     failed = []
-    for name in TOOLS if "all" in options.tools else options.tools:
-        print(f"{name}: {', '.join(TOOLS[name].requirements)}", flush=True)
+    for name in REQUIREMENTS if "all" in options.tools else options.tools:
+        print(f"{name}: {', '.join(REQUIREMENTS[name])}", flush=True)
         try:
             install(name, options.torch, options.torch_index)
         except subprocess.CalledProcessError as error:
@@ -45,7 +47,7 @@ def install(name: str, torch: str, index: str) -> None:
 
 def pip_arguments(name: str, torch: str, index: str) -> list[str]:
     """What pip is told for a tool; ``index`` counts only where torch is needed."""
-    needed = TOOLS[name].requirements
+    needed = REQUIREMENTS[name]
     requirements = [torch if requirement == "torch" else requirement for requirement in needed]
     extra = ["--extra-index-url", index] if index and "torch" in needed else []
     return ["install", "--quiet", "--prefer-binary", *extra, *requirements]

@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,36 +76,43 @@ class ToolMethod:
         )
 
     def environment(self) -> dict[str, str]:
-        """Of the tool's process: its threads, and no path of ours."""
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        return kept | dict.fromkeys(_THREADS, str(self.threads))
+        """Of the tool's process."""
+        return environment_of(self.threads)
 
     def run(self, job: Job) -> float:
-        """Seconds of the whole process; its answer lies in the job's folder. Raises `FailedError`."""
-        file = Path(job.folder) / "job.json"
-        write_job(job, file)
-        command = [self.python, str(self.adapter), str(file)]
-        start = time.perf_counter()
-        try:
-            done = subprocess.run(
-                command,
-                env=self.environment(),
-                cwd=job.folder,  # where some leave files of their own
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise FailedError(f"{self.name}: not done after {LIMIT:.0f} s") from error
-        except OSError as error:
-            raise FailedError(
-                f"{self.name}: has no environment, run python -m benchmarks.peers.install {self.name}"
-            ) from error
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
-            raise FailedError(f"{self.name}: exit code {done.returncode}: {lines[-1]}")
-        return time.perf_counter() - start
+        """As `run_adapter`."""
+        return run_adapter(self.name, [self.python, str(self.adapter)], self.environment(), job)
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Of a tool's process: its threads, and no path of ours."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return kept | dict.fromkeys(_THREADS, str(threads))
+
+
+def run_adapter(name: str, command: Sequence[str], environment: Mapping[str, str], job: Job) -> float:
+    """Seconds of the whole process; its answer lies in the job's folder. Raises `FailedError`."""
+    file = Path(job.folder) / "job.json"
+    write_job(job, file)
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [*command, str(file)],
+            env=environment,
+            cwd=job.folder,  # where some leave files of their own
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FailedError(f"{name}: not done after {LIMIT:.0f} s") from error
+    except OSError as error:
+        raise FailedError(f"{name}: has no environment, run python -m benchmarks.peers.install {name}") from error
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
+        raise FailedError(f"{name}: exit code {done.returncode}: {lines[-1]}")
+    return time.perf_counter() - start
 
 
 def export(pair: ImagePair, folder: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ class Job:
     """One pair to register."""
 
     fixed: str
-    """NIfTI file, as `moving`; both on one grid."""
+    """NIfTI file, as `moving`, both on one grid; or a cloud, see `load_clouds`."""
     moving: str
     folder: str
     """Where the answer is written, and whatever the tool writes."""
@@ -79,13 +79,24 @@ def serve(package: str | None, load: Callable[[Job], Loaded], register: Callable
     found = register(job, loaded)
     vectors = np.ascontiguousarray(found.field, dtype=np.float32)
     seconds, busy = time.perf_counter() - start, sum(os.times()[:4]) - busy
-    highest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     folder = Path(job.folder)
     np.save(folder / "field.npy", vectors)
     if job.own_warp:
         np.save(folder / "warped.npy", np.asarray(found.warp(), dtype=np.float32))
-    answer = Answer(seconds, busy, highest * 1.024e-3, version(package) if package else None, found.settings)
+    answer = Answer(seconds, busy, peak_mb(), version(package) if package else None, found.settings)
     (folder / "answer.json").write_text(json.dumps(answer._asdict()))
+
+
+def peak_mb() -> float:
+    """The largest resident memory so far, of this process or one that it started, MB.
+
+    Not this process's ru_maxrss where that can be helped: it begins with what the caller held, that of torch and cst.
+    """
+    status = Path("/proc/self/status")
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if status.exists():
+        highest = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return max(highest, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1.024e-3
 
 
 def write_job(job: Job, path: Path) -> None:
@@ -111,3 +122,13 @@ def from_lps(vectors: np.ndarray) -> np.ndarray:
 def itk_vectors(array: np.ndarray) -> np.ndarray:
     """(Z, Y, X, 3), as ITK's Python views have a vector image, as (3, X, Y, Z)."""
     return array.transpose(3, 2, 1, 0)
+
+
+def load_clouds(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed (N, 3) and moving (M, 3), mm, where a job's files are clouds (.npy); its field is then (3, N)."""
+    return np.load(job.fixed), np.load(job.moving)
+
+
+def still() -> np.ndarray:
+    """Clouds have no scan to warp."""
+    raise NotImplementedError("own_warp is for scans")
