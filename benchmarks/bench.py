@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.peers.classical import NAMES as CLASSICAL
+from benchmarks.peers.point_methods import CLASSICAL as CLASSICAL_POINTS
+from benchmarks.peers.point_tools import POINT_TOOLS
 from benchmarks.peers.tools import ENVIRONMENTS, TOOLS
 from benchmarks.tables import RESULTS
 from cst_core import plugins
@@ -30,7 +32,7 @@ from cst_core.choose_supervision import offered
 
 SELF = "self"
 _SEEDS = ("0", "1", "2")
-_IMAGES = "benchmarks.peers.compare_images"
+_IMAGES, _POINTS = "benchmarks.peers.compare_images", "benchmarks.peers.compare_points"
 _H_ALONE = ("--also", "adam=false:h alone")
 
 
@@ -81,8 +83,8 @@ FULL = (
         folder="LungKeypoints",
         options=("--fold", "1", "2", "3", "4", "5", "--preset", "best", "--set", "extra_pairs=false"),
         rivals=None,
-        peers=None,
-        tools=(),
+        peers=(_POINTS,),
+        tools=None,
     ),
     Study(
         name="hippocampus",
@@ -151,7 +153,7 @@ def commands_of(
         *("--target-sdlogj", SELF, "--measure", "--runs", str(runs)),
     ]
     if study.peers is not None:
-        tools = tools_there(study.name) if study.tools is None else study.tools
+        tools = tools_there(study) if study.tools is None else study.tools
         peers = ["-m", *study.peers, *shared, "--tools", *tools]
         yield peers
         # what compares clouds has no matched rows; the file has a target once self-training is in it
@@ -160,12 +162,16 @@ def commands_of(
             yield [*peers, "--matched", "--target-sdlogj", f"{target:.6g}"]
 
 
-def tools_there(name: str) -> list[str]:
+def tools_there(study: Study) -> list[str]:
     """Those that need no installation, and the installed ones; says which are not."""
-    there = [tool for tool in TOOLS if (ENVIRONMENTS / tool).is_dir()]
-    if missing := [tool for tool in TOOLS if tool not in there]:
-        print(f"{name}: not installed: {', '.join(missing)}; python -m benchmarks.peers.install TOOL makes them")
-    return [*CLASSICAL, *there]
+    points = study.backend == "points"
+    needed = (
+        {name: tool.environment for name, tool in POINT_TOOLS.items()} if points else {name: name for name in TOOLS}
+    )
+    there = [tool for tool, environment in needed.items() if (ENVIRONMENTS / environment).is_dir()]
+    if missing := sorted({environment for tool, environment in needed.items() if tool not in there}):
+        print(f"{study.name}: not installed: {', '.join(missing)}; python -m benchmarks.peers.install TOOL makes them")
+    return [*(CLASSICAL_POINTS if points else CLASSICAL), *there]
 
 
 def finish(files: Sequence[Path], small: bool) -> None:

@@ -30,7 +30,8 @@ def test_a_study_asks_for_what_there_is(study: bench.Study, tmp_path: Path):
     settings = [word for before, word in pairwise(first) if before == "--set"]
     preset = option(first, "--preset")[0]
     resolve_options(plugin, TrainOptions(study.backend, None, None, None, preset, None, settings, "cpu", False))
-    assert [words[1] for words in others] == ["benchmarks.peers.compare_images"] * (study.peers is not None)
+    assert [words[1] for words in others] == ([study.peers[0]] if study.peers else [])
+    assert all(option(words, "--tools") for words in others)
 
 
 def test_tools_are_matched_once_there_is_a_target(tmp_path: Path):
