@@ -106,22 +106,11 @@ def readers() -> list[Reader]:
         Reader("release landmarks", _LANDMARKS, training_["truth"], _release, {"data.pth": training_["release"][0]}),
     ]
     for name in SMALL:
+        whole, signed = partial(_model, backend=name), partial(_signed, backend=name)
         made += [
-            Reader(f"weights {name}", "w.safetensors", models_[name], partial(_model, backend=name), share=0.1),
-            Reader(
-                f"weights {name}, config",
-                "config.json",
-                models_[f"{name} config"],
-                partial(_signed, backend=name),
-                share=0.1,
-            ),
-            Reader(
-                f"weights {name}, about",
-                "about.json",
-                models_[f"{name} about"],
-                partial(_signed, backend=name),
-                share=0.1,
-            ),
+            Reader(f"weights {name}", "w.safetensors", models_[name], whole, share=0.1),
+            Reader(f"weights {name}, config", "config.json", models_[f"{name} config"], signed, share=0.1),
+            Reader(f"weights {name}, about", "about.json", models_[f"{name} about"], signed, share=0.1),
         ]
     return made
 

@@ -64,7 +64,7 @@ def transforms() -> Seeds:
         "u.nrrd": [("itk", field)],
         "u.mha": [("itk", field)],
         "u.npz": [("learn2reg-npz", field)],
-        "u.tfm": [("itk", affine), ("itk-composite", field)],
+        "u.tfm": [("itk", affine), ("itk-composite", affine)],
         "u.mat": [("itk", affine)],
         "u.h5": [("itk-composite", affine), ("itk-composite", field)],
     }

@@ -13,6 +13,7 @@ from rich.console import Console
 from cst_core import plugins
 from cst_core.cli_options import choose_evaluation_data
 from cst_core.comparison import compare, comparison_table, read_result
+from cst_core.device_memory import memory_advice
 from cst_core.environment import choose_device, version
 from cst_core.errors import ConfigError, DataError
 from cst_core.evaluation import evaluate as score_all
@@ -59,7 +60,8 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     cases = dataset.test if options.split == "test" else dataset.train
     if not cases:
         raise DataError(f"{data.source}: holds no {options.split} pairs; pass the other --split or another --fold")
-    scores = score_all(plugin, model.backend, model.network, cases)
+    with memory_advice(plugin, "evaluating"):
+        scores = score_all(plugin, model.backend, model.network, cases)
     result = {
         "backend": plugin.name,
         "data": dataset.source,

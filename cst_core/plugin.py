@@ -193,6 +193,15 @@ class Informative(Protocol):
         ...
 
 
+class Frugal(Protocol):
+    """A further protocol, which a plugin may have: what to say where memory runs out."""
+
+    @property
+    def saves_memory(self) -> str:
+        """The settings that take the most memory, to follow "lower": ``--set batch_size and towers``."""
+        ...
+
+
 class Tunable(Protocol):
     """A fifth protocol, which a plugin may have: ``cst tune`` needs it."""
 

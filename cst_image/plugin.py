@@ -31,6 +31,7 @@ class ImagePlugin:
     config_class = ImageConfig
     presets: Mapping[str, Preset] = PRESETS
     default_preset = "quick"
+    saves_memory = "--set batch_size, towers, first_towers and instance_channels, or raise --set spacing"
     regularisation = "test_smoothness"  # `smoothness` is that of labels: no registration at test time reads it
     supervisions = SUPERVISIONS
 

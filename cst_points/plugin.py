@@ -31,6 +31,7 @@ class PointsPlugin:
     name = "points"
     config_class = PointsConfig
     presets: Mapping[str, Preset] = PRESETS
+    saves_memory = "--set batch_size, candidates, towers and first_towers"
     default_preset = "best"
     regularisation = "smoothing"  # not `weight`: too strong a one makes rougher fields again
     supervisions: Mapping[str, str] = SUPERVISIONS

@@ -137,7 +137,7 @@ def test_arrays_of_objects_are_not_run(tmp_path: Path):
             read_cloud(tmp_path / "c.npz")
         with pytest.raises(DataError, match=r"c\.npz"):
             read_learn2reg_npz(tmp_path / "c.npz", GRID, GRID)
-        assert PseudoLabels(1, tmp_path, "s").missing == [0]
+    assert PseudoLabels(1, tmp_path, "s").missing == [0]
     assert not mark.exists()
 
 
@@ -231,7 +231,8 @@ def test_volumes_larger_than_their_file(tmp_path: Path, name: str, read: Callabl
 
 
 def test_volumes_whose_axes_cannot_be_told_apart(tmp_path: Path):
-    affine = np.diag([1e9, 1e-9, 1e3, 1.0])
+    affine = np.diag([1e6, 1e-10, 1e3, 1.0])
+    affine[0, 1] = 1e6  # almost the first axis
     nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.float32), affine), tmp_path / "v.nii")
     for read in (read_grid, read_scan, read_header):
         with pytest.raises(DataError, match="every axis a voxel size"):
