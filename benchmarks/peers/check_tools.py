@@ -2,8 +2,8 @@
 
 python -m benchmarks.peers.check_tools [TOOL...] [--deeds FOLDER]
 
-The moving scan is a texture on a grid of unequal sizes and spacings, the fixed one the same texture displaced by a known
-field whose translation differs in every axis, so that an axis or a sign that is wrong shows. Exit code 1 if a tool fails.
+The moving scan is a texture on a grid of unequal sizes and spacings, the fixed one the same texture displaced by a
+known field whose translation differs in every axis, so that a wrong axis or sign shows. Exit code 1 if a tool fails.
 """
 
 from __future__ import annotations
