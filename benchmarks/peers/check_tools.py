@@ -2,8 +2,8 @@
 
 python -m benchmarks.peers.check_tools [TOOL...] [--deeds FOLDER]
 
-The moving scan is a texture on a grid of unequal sizes, the fixed one the same texture displaced by a known field whose
-translation differs in every axis, so that an axis or a sign that is wrong shows. Exit code 1 if a tool fails.
+The moving scan is a texture on a grid of unequal sizes and spacings, the fixed one the same texture displaced by a
+known field whose translation differs in every axis, so that a wrong axis or sign shows. Exit code 1 if a tool fails.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from cst_image.lattice import box_means
 from cst_image.pair import ImagePair
 
 SHAPE = (56, 48, 64)
+SPACING = (1.0, 1.25, 0.8)
+"""mm."""
 SHIFT = (2.0, -3.0, 1.5)
 """mm."""
 MARGIN = 8
@@ -98,10 +100,10 @@ def check(method: ToolMethod) -> Check:
 
 def known_pair() -> ImagePair:
     """Intensities over a range of 1, as working volumes have."""
-    grid = Grid.of(SHAPE, (1.0, 1.0, 1.0))
+    grid = Grid.of(SHAPE, SPACING)
     noise = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(3))
     texture = box_means(noise, 3) - 0.5
-    texture += 0.5 * box_means(noise, 40) / 1.0
+    texture += 0.5 * box_means(noise, 40)
     low, high = texture.min(), texture.max()
     moving = (texture - low) / (high - low) - 0.4
     return ImagePair(warp(moving, known_field(), grid.spacing), moving, grid)
@@ -109,7 +111,7 @@ def known_pair() -> ImagePair:
 
 def known_field() -> Float[Tensor, "3 X Y Z"]:
     """`SHIFT` and a wave of 1 mm along every axis."""
-    places = positions(SHAPE, (1.0, 1.0, 1.0), torch.float32, torch.device("cpu"))
+    places = positions(SHAPE, SPACING)
     waves = torch.stack([torch.sin(2 * math.pi * places[(axis + 1) % 3] / 48) for axis in range(3)])
     return torch.tensor(SHIFT)[:, None, None, None] + waves
 
