@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import open3d as o3d
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -135,6 +134,8 @@ def nothing(pair: CloudPair) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "M 1"]
 
 def fpfh(pair: CloudPair) -> tuple[Float[Tensor, "N 33"], Float[Tensor, "M 33"]]:
     """Fast point feature histograms (Rusu et al. 2009) of both clouds, together of mean 0 and variance 1 a channel."""
+    import open3d as o3d
+
     found: list[Tensor] = []
     for points in (pair.fixed, pair.moving):
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points.double().numpy()))

@@ -10,7 +10,7 @@ ENVIRONMENTS_OF_POINTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "pycpd": ("pycpd==2.0.0", "numpy"),
         "probreg": ("probreg==0.3.8", "numpy<2"),
-        "open3d": ("open3d==0.20.0",),
+        "open3d": ("open3d-cpu==0.20.0",),
     }
 )
 """What pip is told, by the name of the environment; several tools share one."""
