@@ -44,7 +44,7 @@ DEAD_SECONDS = 30.0
 class Outcome(NamedTuple):
     """What one input did."""
 
-    index: int
+    number: int
     kind: str
     """``read``, the class of a documented error, or ``finding``."""
     text: str = ""
@@ -90,11 +90,11 @@ def row_of(reader: Reader, number: int, seed: int, keep: Path | None) -> dict[st
         what = re.sub(r"0x\w+|\d+|/\S+|'.*?'", "#", outcome.text.split(" (")[0]) + outcome.text.partition(" (")[2]
         if outcome.kind == "finding" and what not in known:
             known.add(what)
-            findings[outcome.text] = outcome.index
+            findings[outcome.text] = outcome.number
             if keep:
                 keep.mkdir(parents=True, exist_ok=True)
-                name = f"{reader.name.replace(' ', '-').replace('/', '-')}-{outcome.index}-{reader.file}"
-                (keep / name).write_bytes(content(reader, seed, outcome.index))
+                name = f"{reader.name.replace(' ', '-').replace('/', '-')}-{outcome.number}-{reader.file}"
+                (keep / name).write_bytes(content(reader, seed, outcome.number))
     return {
         "reader": reader.name,
         "file": reader.file,
@@ -132,7 +132,7 @@ def outcomes(reader: Reader, number: int, seed: int) -> Iterator[Outcome]:
         worker.start()
         theirs.close()
         for outcome in received(ours):
-            start = outcome.index + 1
+            start = outcome.number + 1
             yield outcome
         if start < number:
             worker.join(1.0)

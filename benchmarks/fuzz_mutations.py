@@ -48,7 +48,7 @@ def mutated(seed: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
     data = bytearray(_unzipped(seed) if squeezed else seed)
     for _ in range(draw.choice((1, 1, 1, 2, 4, 16))):
         change = draw.choice(_CHANGES)
-        data = bytearray(change(data, draw) if data else draw.randbytes(8))
+        data = change(data, draw) if data else bytearray(draw.randbytes(8))
     if draw.random() < 0.05:
         other = draw.choice(others)
         at = draw.randrange(len(other) + 1)
@@ -56,17 +56,17 @@ def mutated(seed: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
     return _zipped(bytes(data)) if squeezed else bytes(data)
 
 
-def _flip(data: bytearray, draw: random.Random) -> bytes:
+def _flip(data: bytearray, draw: random.Random) -> bytearray:
     data[_place(data, draw)] ^= 1 << draw.randrange(8)
     return data
 
 
-def _byte(data: bytearray, draw: random.Random) -> bytes:
+def _byte(data: bytearray, draw: random.Random) -> bytearray:
     data[_place(data, draw)] = draw.randrange(256)
     return data
 
 
-def _integer(data: bytearray, draw: random.Random) -> bytes:
+def _integer(data: bytearray, draw: random.Random) -> bytearray:
     width, order = draw.choice("hiq"), draw.choice("<>")
     size = struct.calcsize(width)
     value = draw.choice(_EXTREMES) & (256**size - 1)
@@ -75,27 +75,27 @@ def _integer(data: bytearray, draw: random.Random) -> bytes:
     return data
 
 
-def _cut(data: bytearray, draw: random.Random) -> bytes:
+def _cut(data: bytearray, draw: random.Random) -> bytearray:
     return data[: draw.randrange(len(data) + 1)]
 
 
-def _drop(data: bytearray, draw: random.Random) -> bytes:
+def _drop(data: bytearray, draw: random.Random) -> bytearray:
     at = _place(data, draw)
     return data[:at] + data[at + draw.randrange(1, 40) :]
 
 
-def _double(data: bytearray, draw: random.Random) -> bytes:
+def _double(data: bytearray, draw: random.Random) -> bytearray:
     at = _place(data, draw)
     part = data[at : at + draw.randrange(1, 60)]
     return data[:at] + part * draw.choice((2, 3, 50)) + data[at + len(part) :]
 
 
-def _insert(data: bytearray, draw: random.Random) -> bytes:
+def _insert(data: bytearray, draw: random.Random) -> bytearray:
     at = _place(data, draw)
     return data[:at] + draw.choice((draw.choice(_WORDS), draw.randbytes(draw.randrange(1, 12)))) + data[at:]
 
 
-def _number(data: bytearray, draw: random.Random) -> bytes:
+def _number(data: bytearray, draw: random.Random) -> bytearray:
     """Another number where text has one."""
     found = list(_NUMBER.finditer(bytes(data[:20_000])))
     if not found:
@@ -104,14 +104,14 @@ def _number(data: bytearray, draw: random.Random) -> bytes:
     return data[: one.start()] + draw.choice(_NUMBERS) + data[one.end() :]
 
 
-def _swap_lines(data: bytearray, draw: random.Random) -> bytes:
+def _swap_lines(data: bytearray, draw: random.Random) -> bytearray:
     lines = bytes(data).split(b"\n")
     one, other = draw.randrange(len(lines)), draw.randrange(len(lines))
     lines[one], lines[other] = lines[other], lines[one]
-    return b"\n".join(lines)
+    return bytearray(b"\n".join(lines))
 
 
-def _nest(data: bytearray, draw: random.Random) -> bytes:
+def _nest(data: bytearray, draw: random.Random) -> bytearray:
     """Seldom: it is slow for every reader that looks at text."""
     if draw.random() > 0.1:
         return _flip(data, draw)
@@ -119,7 +119,7 @@ def _nest(data: bytearray, draw: random.Random) -> bytes:
     return data[:at] + draw.choice((b"[", b'{"a":', b"(", b"{a=")) * _DEEP + data[at:]
 
 
-_CHANGES: tuple[Callable[[bytearray, random.Random], bytes], ...] = (
+_CHANGES: tuple[Callable[[bytearray, random.Random], bytearray], ...] = (
     *(_flip, _byte, _integer, _cut, _drop, _double, _insert, _number, _number, _swap_lines, _nest),
 )
 

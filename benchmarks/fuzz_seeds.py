@@ -169,7 +169,7 @@ def parts_of_model(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def sign(path: Path, name: str, changes: Mapping[str, str]) -> None:
     """Write a backend's weights with changed metadata, and a checksum that fits them."""
     tensors, metadata = parts_of_model(name)
-    metadata = metadata | changes
+    metadata = metadata | dict(changes)
     digest = hashlib.sha256()
     for key, tensor in tensors.items():
         digest.update(key.encode() + tensor.numpy().tobytes())
