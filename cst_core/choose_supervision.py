@@ -28,10 +28,10 @@ def check_supervision(plugin: BackendPlugin[Any], config: TrainConfig) -> None:
         ConfigError: it has not; names what it has.
     """
     known = offered(plugin)
-    for option, name in (("--supervision", config.supervision), ("--set metric=", config.metric)):
+    for option, name in (("--supervision ", config.supervision), ("--set metric=", config.metric)):
         if name is not None and name not in known:
             told = "; ".join(f"{one} ({about})" for one, about in known.items())
-            raise ConfigError(f"{option} {name}: no such supervision of {plugin.name!r}; known: {told}")
+            raise ConfigError(f"{option}{name}: no such supervision of {plugin.name!r}; known: {told}")
     if config.metric == config.supervision:
         raise ConfigError(f"--set metric={config.metric}: is the supervision already; leave it out")
 

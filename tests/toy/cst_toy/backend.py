@@ -64,10 +64,22 @@ class ToyBackend:
         (field,) = self.predict(network, [pair])
         return Registration(field, torch.stack([field.roll(r, -1) for r in range(-4, 5)]).mean(0))
 
-    def augment(self, pair: SignalPair, label: Tensor, generator: Generator) -> tuple[SignalPair, Tensor]:
+    def augment(self, pair: SignalPair, label: Tensor | None, generator: Generator) -> tuple[SignalPair, Tensor | None]:
         """Both signals and the label, turned by the same number of sites: exact, as they are cyclic."""
-        turn = int(torch.randint(label.shape[-1], (), generator=generator))
-        return SignalPair(pair.fixed.roll(turn, -1), pair.moving.roll(turn, -1)), label.roll(turn, -1)
+        turn = int(torch.randint(pair.fixed.shape[-1], (), generator=generator))
+        turned = SignalPair(pair.fixed.roll(turn, -1), pair.moving.roll(turn, -1))
+        return turned, None if label is None else label.roll(turn, -1)
+
+
+def mismatch(pair: SignalPair, field: Tensor) -> Tensor:
+    """Mean squared difference of the first channels, moving read linearly at x + u(x); and a little roughness."""
+    sites = pair.fixed.shape[-1]
+    there = torch.arange(sites) + field[0]
+    below = there.detach().floor()
+    part = there - below
+    left, right = (pair.moving[0][(below.long() + i) % sites] for i in (0, 1))
+    found = (1 - part) * left + part * right
+    return (found - pair.fixed[0]).square().mean() + 0.1 * (field - field.roll(1, -1)).square().mean()
 
 
 def make_case(seed: int, sites: int, noise: float) -> tuple[SignalPair, Tensor]:

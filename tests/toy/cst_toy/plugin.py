@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from cst_core.errors import DataError
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset
-from cst_toy.backend import SignalPair, ToyBackend, ToyConfig, make_case
+from cst_core.supervision import GivenFields, Metric, Supervision
+from cst_toy.backend import SignalPair, ToyBackend, ToyConfig, make_case, mismatch
 
 N_TRAIN, N_TEST, SITES = 12, 4, 96
 
@@ -71,6 +72,16 @@ class ToyPlugin:
         seconds = time.perf_counter() - began
         error, initial = ((case.field - u).norm(dim=0).mean() for u in (field, torch.zeros_like(field)))
         return PairScore(case.id, tre_mm=float(error), tre_mm_initial=float(initial), seconds=seconds)
+
+    supervisions: Mapping[str, str] = {
+        "truth": "supervised with the true displacement",
+        "mismatch": "fixed and warped moving should be alike",
+    }
+
+    def supervision(self, name: str, backend: ToyBackend, cases: Sequence[Any]) -> Supervision[SignalPair]:
+        """What the paper compares itself with, in one dimension."""
+        del backend
+        return GivenFields([case.field for case in cases]) if name == "truth" else Metric(mismatch)
 
     def shipped(self) -> Mapping[str, Path]:
         """None."""
