@@ -55,6 +55,8 @@ class TrainConfig(Settings):
     """A second supervision, one that needs no field, whose loss is added: combined training (Sec. 4)."""
     metric_weight: float = Field(default=1.0, gt=0)
     """Of that loss, beside mm."""
+    agreement_mm: float | None = Field(default=None, gt=0)
+    """Sites count less where a label and that from moving to fixed disagree: half at this distance. None: all alike."""
     seed: int = 0
     """Of the networks, the draws and the augmentation; the phantom has its own."""
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ def self_train(
     """
     if not pairs:
         raise ValueError("pairs: need at least one pair to train on, got none")
-    teaching = supervision or SelfTraining[Pair](config.margin)
+    teaching = supervision or SelfTraining[Pair](config.margin, config.agreement_mm)
     # g_1 starts from new random weights, not from g_0's.
     teacher = first if first is not None else backend.new_network(config.seed)
     network = backend.new_network(config.seed + 1)
@@ -105,7 +105,7 @@ def self_train(
         labels = None
         if teaching.labelled:
             folder = labels_folder / f"stage-{stage:02d}" if labels_folder else None
-            digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}"
+            digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}-{config.agreement_mm is None}"
             kept = PseudoLabels(len(pairs), folder, digest)
             labels = make_labels(backend, teacher, pairs, kept, config, stage, watch)
         # The teacher is frozen while its student, which may start from the same weights, moves away from it.
@@ -137,10 +137,14 @@ def make_labels(
 ) -> PseudoLabels:
     """labels = refine(h(g(pairs))): one pass gives both the label and its difficulty."""
     teacher.eval()
+    agreeing: Any = backend
     for pair in labels.missing:
         predicted, refined = backend.register(teacher, pairs[pair])
         hardness = difficulty(predicted, refined)
-        labels.put(pair, refined if config.refine else predicted, hardness)
+        label = refined if config.refine else predicted
+        if config.agreement_mm is not None:
+            label = torch.cat([label, agreeing.disagreement(teacher, pairs[pair], label)])
+        labels.put(pair, label, hardness)
         watch(Event("label", stage, len(labels) - len(labels.missing), len(labels), hardness))
     return labels
 
@@ -163,7 +167,7 @@ def train_stage(
     Adam and the learning rate start anew. Without labels there is no difficulty to sample by. All randomness is a
     function of (seed, stage, step).
     """
-    teaching = supervision or SelfTraining[Pair](config.margin)
+    teaching = supervision or SelfTraining[Pair](config.margin, config.agreement_mm)
     unit = "mm" if teaching.fields else ""
     steps = config.steps(len(pairs))
     optimizer = Adam(network.parameters(), lr=config.learning_rate)
