@@ -39,6 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "self + 2 ncc": {"metric": "ncc", "metric_weight": 2.0},
     "agreement 0.5 mm": {"agreement_mm": 0.5},
     "agreement 1 mm": {"agreement_mm": 1.0},
+    "contrast 0.03": {"contrast_weight": 0.03},
+    "contrast 0.1": {"contrast_weight": 0.1},
 }
 
 

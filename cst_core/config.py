@@ -57,6 +57,8 @@ class TrainConfig(Settings):
     """Of that loss, beside mm."""
     agreement_mm: float | None = Field(default=None, gt=0)
     """Sites count less where a label and that from moving to fixed disagree: half at this distance. None: all alike."""
+    contrast_weight: float = Field(default=0.0, ge=0)
+    """Of the contrastive term on augmented features, beside mm. 0: none."""
     seed: int = 0
     """Of the networks, the draws and the augmentation; the phantom has its own."""
 

@@ -203,6 +203,10 @@ def train_stage(
         predicted = backend.predict(network, [pair for pair, _ in drawn])
         losses = [teaching.loss(pair, u, target) for (pair, target), u in zip(drawn, predicted, strict=True)]
         loss = torch.stack(losses).mean()
+        if config.contrast_weight:
+            contrasting: Any = backend
+            copies = contrasting.contrast(network, [pair for pair, _ in drawn], seeded(*key, 2))
+            loss = loss + config.contrast_weight * copies
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -13,6 +13,7 @@ from cst_core.affine import Affine, augment_label_image, draw_image_affines, for
 from cst_core.backend import Registration
 from cst_core.field import DisplacementField, Grid, compose
 from cst_image.config import ImageConfig
+from cst_image.contrast import contrast
 from cst_image.correlation import candidate_displacements, matching_cost
 from cst_image.coupled_convex import coupled_convex, upsampled
 from cst_image.lattice import box_means, double, lattice_grid, lattice_shape
@@ -90,6 +91,10 @@ class ImageBackend:
         back = self.register(network, pair.swapped()).refined
         there_and_back = compose(label, back, lattice_grid(pair.grid, self.config.label_stride).spacing)
         return torch.linalg.vector_norm(there_and_back, dim=0, keepdim=True)
+
+    def contrast(self, network: nn.Module, pairs: Sequence[ImagePair], generator: Generator) -> Float[Tensor, ""]:
+        """The contrastive term of `cst_image.contrast`."""
+        return contrast(self, network, pairs, generator)
 
     def displacement(self, network: nn.Module, pair: ImagePair) -> DisplacementField:
         """The refined field at every voxel of the pair's grid: what a user of the registration wants."""
