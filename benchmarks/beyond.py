@@ -40,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "agreement 0.5 mm": {"agreement_mm": 0.5},
     "agreement 1 mm": {"agreement_mm": 1.0},
     "contrast 0.03": {"contrast_weight": 0.03},
+    "moving teacher 0.98": {"teacher_decay": 0.98},
     "contrast 0.1": {"contrast_weight": 0.1},
 }
 
@@ -52,18 +53,20 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--iterations", type=int, help="of the stage; default the preset's")
     parser.add_argument("--test-pairs", type=int, default=20)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     preset = PRESETS[options.preset]
+    length = {} if options.iterations is None else {"iterations": options.iterations}
     image = ImageConfig(**preset.backend, max_test_pairs=options.test_pairs)
     data = PLUGIN.read_data(options.data, options.fold, image, "cpu")
     for seed in options.seeds:
         for name in options.variants:
             if any((row["seed"], row["variant"]) == (seed, name) for row in rows_in(options.json)):
                 continue
-            train = TrainConfig(**{**preset.train, "seed": seed, **VARIANTS[name]})
+            train = TrainConfig(**{**preset.train, **length, "seed": seed, **VARIANTS[name]})
             start = time.process_time()
             network = learned(ImageBackend(image), data, train, options.labels)
             seconds = time.process_time() - start
@@ -72,7 +75,7 @@ def main() -> None:
             row |= {"training_seconds": seconds, "commit": circumstance["commit"]}
             print(seed, name, {kind: round(row[kind]["dice"], 4) for kind in JUDGED}, round(seconds), flush=True)
             rows = [*rows_in(options.json), row]
-            config = {"train": TrainConfig(**preset.train).model_dump(mode="json")}
+            config = {"train": TrainConfig(**{**preset.train, **length}).model_dump(mode="json")}
             config["image"] = image.model_dump(mode="json")
             setting = {"fold": options.fold, "n_pairs": len(data.test), "config": config}
             write(setting | {"rows": rows, "over_seeds": over_seeds(rows)} | circumstance, options.json)

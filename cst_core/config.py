@@ -59,6 +59,8 @@ class TrainConfig(Settings):
     """Sites count less where a label and that from moving to fixed disagree: half at this distance. None: all alike."""
     contrast_weight: float = Field(default=0.0, ge=0)
     """Of the contrastive term on augmented features, beside mm. 0: none."""
+    teacher_decay: float | None = Field(default=None, ge=0, lt=1)
+    """Of a moving average of g that labels each drawn pair anew. None: the last g labels all pairs once a stage."""
     seed: int = 0
     """Of the networks, the draws and the augmentation; the phantom has its own."""
 

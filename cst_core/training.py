@@ -16,6 +16,7 @@ from cst_core.backend import Backend, Pair
 from cst_core.config import TrainConfig
 from cst_core.labels import PseudoLabels
 from cst_core.loss import difficulty
+from cst_core.moving_teacher import MovingTeacher
 from cst_core.sampling import difficulty_weights, epoch_batch, seeded, weighted_batch
 from cst_core.schedule import cosine, step_decay
 from cst_core.snapshots import Memory, Snapshot
@@ -157,7 +158,7 @@ def train_stage(
     config: TrainConfig,
     stage: int,
     watch: Callable[[Event], None] = lambda _: None,
-    save: Callable[[int, nn.Module, Optimizer], None] = lambda *_: None,
+    save: Callable[[int, nn.Module, Optimizer, MovingTeacher | None], None] = lambda *_: None,
     save_every: int = 25,
     resumed: Snapshot | None = None,
     supervision: Supervision[Pair] | None = None,
@@ -178,6 +179,9 @@ def train_stage(
             optimizer.load_state_dict(resumed.optimizer)
         start = resumed.step
     weights = difficulty_weights(labels.difficulties) if labels is not None and config.weighted_sampling else None
+    moving = None
+    if config.teacher_decay is not None:
+        moving = MovingTeacher(network, config.teacher_decay, resumed.average if resumed else None)
     network.train()
     last = float("nan")
     for step in range(start, steps):
@@ -192,6 +196,8 @@ def train_stage(
         drawn = []
         for i in batch:
             label = labels[i].to(_device(network), torch.float32) if labels is not None else None
+            if moving:
+                label = moving.label(backend, pairs[i], config.refine)
             made = teaching.example(i, pairs[i], label, generator)
             drawn.append(
                 backend.augment(made.pair, made.target, generator) if config.augment else (made.pair, made.target)
@@ -210,6 +216,8 @@ def train_stage(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        if moving:
+            moving.follow(network)
         # 4. the loss is read seldom; weights are checked before anything is made from them
         saving = (step + 1) % save_every == 0
         if saving or (step + 1) % LOSS_EVERY == 0 or step + 1 == steps:
@@ -218,7 +226,7 @@ def train_stage(
         if saving or step + 1 == steps:
             _check_weights(network, stage, step)
         if saving and step + 1 < steps:
-            save(step + 1, network, optimizer)
+            save(step + 1, network, optimizer, moving)
     watch(Event("stage", stage, stage, config.stages, last, unit=unit))
     return last
 
@@ -257,10 +265,11 @@ def _detached(network: nn.Module) -> dict[str, Tensor]:
 
 def _saver(
     memory: Memory | None, stage: int, teacher: dict[str, Tensor] | None
-) -> Callable[[int, nn.Module, Optimizer], None]:
-    def save(step: int, network: nn.Module, optimizer: Optimizer) -> None:
+) -> Callable[[int, nn.Module, Optimizer, MovingTeacher | None], None]:
+    def save(step: int, network: nn.Module, optimizer: Optimizer, moving: MovingTeacher | None) -> None:
         if memory:
-            memory.save(Snapshot(stage, step, teacher, _detached(network), deepcopy(optimizer.state_dict())))
+            adam, average = deepcopy(optimizer.state_dict()), _detached(moving.network) if moving else None
+            memory.save(Snapshot(stage, step, teacher, _detached(network), adam, average))
 
     return save
 
