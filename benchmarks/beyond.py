@@ -37,11 +37,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "self + 10 mind": {"metric": "mind", "metric_weight": 10.0},
     "self + 0.5 ncc": {"metric": "ncc", "metric_weight": 0.5},
     "self + 2 ncc": {"metric": "ncc", "metric_weight": 2.0},
-    "agreement 0.5 mm": {"agreement_mm": 0.5},
-    "agreement 1 mm": {"agreement_mm": 1.0},
-    "contrast 0.03": {"contrast_weight": 0.03},
-    "moving teacher 0.98": {"teacher_decay": 0.98},
-    "contrast 0.1": {"contrast_weight": 0.1},
 }
 
 
@@ -93,8 +88,7 @@ def learned(
     pairs = pairs_of(data.train)
     teaching = make_supervision(PLUGIN, backend, train, data.train)
     source = f"{data.fingerprint} {backend.config.model_dump_json()} {train.seed}"
-    kind = "labels" if train.agreement_mm is None else "weighted-labels"
-    folder = labels_folder / f"{kind}-{train.seed}" if labels_folder else None
+    folder = labels_folder / f"labels-{train.seed}" if labels_folder else None
     labels = PseudoLabels(len(pairs), folder, source)
     make_labels(backend, backend.untrained(train.seed), pairs, labels, train)
     network = backend.new_network(train.seed + 1)

@@ -51,11 +51,3 @@ class Backend(Protocol[Pair]):
         Without a label, as supervisions that know no field have it, the pair alone, transformed in the same way.
         """
         ...
-
-
-class Agreeing(Protocol[Pair]):
-    """A further verb, which a backend may have: `TrainConfig.agreement_mm` needs it, and `augment` carries it along."""
-
-    def disagreement(self, network: nn.Module, pair: Pair, label: Tensor) -> Tensor:
-        """How far from x a label and then that of the way back lead; ``(3, *sites)`` in, ``(1, *sites)`` out, mm."""
-        ...

@@ -48,11 +48,7 @@ def make_supervision(
 
     def named(name: str) -> Supervision[Any]:
         rivals: Any = plugin  # it has them, or `check_supervision` would have refused the name
-        return (
-            SelfTraining(config.margin, config.agreement_mm)
-            if name == SELF
-            else rivals.supervision(name, backend, cases)
-        )
+        return SelfTraining(config.margin) if name == SELF else rivals.supervision(name, backend, cases)
 
     main = named(config.supervision)
     if config.metric is None:

@@ -55,12 +55,6 @@ class TrainConfig(Settings):
     """A second supervision, one that needs no field, whose loss is added: combined training (Sec. 4)."""
     metric_weight: float = Field(default=1.0, gt=0)
     """Of that loss, beside mm."""
-    agreement_mm: float | None = Field(default=None, gt=0)
-    """Sites count less where a label and that from moving to fixed disagree: half at this distance. None: all alike."""
-    contrast_weight: float = Field(default=0.0, ge=0)
-    """Of the contrastive term on augmented features, beside mm. 0: none."""
-    teacher_decay: float | None = Field(default=None, ge=0, lt=1)
-    """Of a moving average of g that labels each drawn pair anew. None: the last g labels all pairs once a stage."""
     seed: int = 0
     """Of the networks, the draws and the augmentation; the phantom has its own."""
 

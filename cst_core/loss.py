@@ -23,16 +23,6 @@ def field_error(predicted: Tensor, label: Tensor, margin: int = 0) -> Tensor:
     return mean_euclidean_error(_inner(predicted, margin), _inner(label, margin))
 
 
-def agreement_weighted_error(predicted: Tensor, label: Tensor, scale: float, margin: int = 0) -> Tensor:
-    """Eq. 2 as a weighted mean, mm: a site of disagreement e counts 1 / (1 + (e / ``scale``)^2).
-
-    ``label`` ``(4, *sites)`` mm: displacement and e. ``margin`` as in `field_error`.
-    """
-    predicted, label = _inner(predicted, margin), _inner(label, margin)
-    weights = 1.0 / (1.0 + (label[3] / scale).square())
-    return (weights * torch.linalg.vector_norm(predicted - label[:3], dim=0)).sum() / weights.sum()
-
-
 def _inner(field: Tensor, margin: int) -> Tensor:
     if not margin or field.ndim < 4:
         return field

@@ -27,8 +27,6 @@ class Snapshot(NamedTuple):
     """Weights that made the stage's labels; None in stage 1, whose teacher depends on the seed alone."""
     network: dict[str, Tensor]
     optimizer: dict[str, Any]
-    average: dict[str, Tensor] | None = None
-    """Weights of the moving teacher, where there is one."""
 
 
 class Memory(Protocol):

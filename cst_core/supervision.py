@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Generator, Tensor
 
-from cst_core.loss import agreement_weighted_error, field_error
+from cst_core.loss import field_error
 
 Pair = TypeVar("Pair")
 
@@ -61,9 +61,9 @@ class SelfTraining(Generic[Pair]):
     labelled = True
     fields = True
 
-    def __init__(self, margin: int = 0, agreement_mm: float | None = None) -> None:
-        """As in `TrainConfig`; with ``agreement_mm`` labels have a fourth channel, the disagreement."""
-        self._margin, self._agreement = margin, agreement_mm
+    def __init__(self, margin: int = 0) -> None:
+        """``margin``: as in `TrainConfig.margin`."""
+        self._margin = margin
 
     def example(self, index: int, pair: Pair, label: Tensor | None, generator: Generator) -> Example[Pair]:
         """The pair as it is, and its pseudo label."""
@@ -75,8 +75,6 @@ class SelfTraining(Generic[Pair]):
         del pair
         if target is None:
             raise ValueError("target: self-training needs a pseudo label for every pair, got None")
-        if self._agreement is not None:
-            return agreement_weighted_error(predicted, target, self._agreement, self._margin)
         return field_error(predicted, target, self._margin)
 
 

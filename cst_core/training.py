@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from cst_core.backend import Backend, Pair
 from cst_core.config import TrainConfig
 from cst_core.labels import PseudoLabels
 from cst_core.loss import difficulty
-from cst_core.moving_teacher import MovingTeacher
 from cst_core.sampling import difficulty_weights, epoch_batch, seeded, weighted_batch
 from cst_core.schedule import cosine, step_decay
 from cst_core.snapshots import Memory, Snapshot
@@ -90,7 +89,7 @@ def self_train(
     """
     if not pairs:
         raise ValueError("pairs: need at least one pair to train on, got none")
-    teaching = supervision or SelfTraining[Pair](config.margin, config.agreement_mm)
+    teaching = supervision or SelfTraining[Pair](config.margin)
     # g_1 starts from new random weights, not from g_0's.
     teacher = first if first is not None else backend.new_network(config.seed)
     network = backend.new_network(config.seed + 1)
@@ -106,7 +105,7 @@ def self_train(
         labels = None
         if teaching.labelled:
             folder = labels_folder / f"stage-{stage:02d}" if labels_folder else None
-            digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}-{config.agreement_mm is None}"
+            digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}"
             kept = PseudoLabels(len(pairs), folder, digest)
             labels = make_labels(backend, teacher, pairs, kept, config, stage, watch)
         # The teacher is frozen while its student, which may start from the same weights, moves away from it.
@@ -138,14 +137,10 @@ def make_labels(
 ) -> PseudoLabels:
     """labels = refine(h(g(pairs))): one pass gives both the label and its difficulty."""
     teacher.eval()
-    agreeing: Any = backend
     for pair in labels.missing:
         predicted, refined = backend.register(teacher, pairs[pair])
         hardness = difficulty(predicted, refined)
-        label = refined if config.refine else predicted
-        if config.agreement_mm is not None:
-            label = torch.cat([label, agreeing.disagreement(teacher, pairs[pair], label)])
-        labels.put(pair, label, hardness)
+        labels.put(pair, refined if config.refine else predicted, hardness)
         watch(Event("label", stage, len(labels) - len(labels.missing), len(labels), hardness))
     return labels
 
@@ -158,7 +153,7 @@ def train_stage(
     config: TrainConfig,
     stage: int,
     watch: Callable[[Event], None] = lambda _: None,
-    save: Callable[[int, nn.Module, Optimizer, MovingTeacher | None], None] = lambda *_: None,
+    save: Callable[[int, nn.Module, Optimizer], None] = lambda *_: None,
     save_every: int = 25,
     resumed: Snapshot | None = None,
     supervision: Supervision[Pair] | None = None,
@@ -168,7 +163,7 @@ def train_stage(
     Adam and the learning rate start anew. Without labels there is no difficulty to sample by. All randomness is a
     function of (seed, stage, step).
     """
-    teaching = supervision or SelfTraining[Pair](config.margin, config.agreement_mm)
+    teaching = supervision or SelfTraining[Pair](config.margin)
     unit = "mm" if teaching.fields else ""
     steps = config.steps(len(pairs))
     optimizer = Adam(network.parameters(), lr=config.learning_rate)
@@ -179,9 +174,6 @@ def train_stage(
             optimizer.load_state_dict(resumed.optimizer)
         start = resumed.step
     weights = difficulty_weights(labels.difficulties) if labels is not None and config.weighted_sampling else None
-    moving = None
-    if config.teacher_decay is not None:
-        moving = MovingTeacher(network, config.teacher_decay, resumed.average if resumed else None)
     network.train()
     last = float("nan")
     for step in range(start, steps):
@@ -196,8 +188,6 @@ def train_stage(
         drawn = []
         for i in batch:
             label = labels[i].to(_device(network), torch.float32) if labels is not None else None
-            if moving:
-                label = moving.label(backend, pairs[i], config.refine)
             made = teaching.example(i, pairs[i], label, generator)
             drawn.append(
                 backend.augment(made.pair, made.target, generator) if config.augment else (made.pair, made.target)
@@ -209,15 +199,9 @@ def train_stage(
         predicted = backend.predict(network, [pair for pair, _ in drawn])
         losses = [teaching.loss(pair, u, target) for (pair, target), u in zip(drawn, predicted, strict=True)]
         loss = torch.stack(losses).mean()
-        if config.contrast_weight:
-            contrasting: Any = backend
-            copies = contrasting.contrast(network, [pair for pair, _ in drawn], seeded(*key, 2))
-            loss = loss + config.contrast_weight * copies
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        if moving:
-            moving.follow(network)
         # 4. the loss is read seldom; weights are checked before anything is made from them
         saving = (step + 1) % save_every == 0
         if saving or (step + 1) % LOSS_EVERY == 0 or step + 1 == steps:
@@ -226,7 +210,7 @@ def train_stage(
         if saving or step + 1 == steps:
             _check_weights(network, stage, step)
         if saving and step + 1 < steps:
-            save(step + 1, network, optimizer, moving)
+            save(step + 1, network, optimizer)
     watch(Event("stage", stage, stage, config.stages, last, unit=unit))
     return last
 
@@ -265,11 +249,10 @@ def _detached(network: nn.Module) -> dict[str, Tensor]:
 
 def _saver(
     memory: Memory | None, stage: int, teacher: dict[str, Tensor] | None
-) -> Callable[[int, nn.Module, Optimizer, MovingTeacher | None], None]:
-    def save(step: int, network: nn.Module, optimizer: Optimizer, moving: MovingTeacher | None) -> None:
+) -> Callable[[int, nn.Module, Optimizer], None]:
+    def save(step: int, network: nn.Module, optimizer: Optimizer) -> None:
         if memory:
-            adam, average = deepcopy(optimizer.state_dict()), _detached(moving.network) if moving else None
-            memory.save(Snapshot(stage, step, teacher, _detached(network), adam, average))
+            memory.save(Snapshot(stage, step, teacher, _detached(network), deepcopy(optimizer.state_dict())))
 
     return save
 

@@ -11,9 +11,8 @@ from torch import Generator, Tensor, nn
 
 from cst_core.affine import Affine, augment_label_image, draw_image_affines, for_grid, warp_image
 from cst_core.backend import Registration
-from cst_core.field import DisplacementField, Grid, compose
+from cst_core.field import DisplacementField, Grid
 from cst_image.config import ImageConfig
-from cst_image.contrast import contrast
 from cst_image.correlation import candidate_displacements, matching_cost
 from cst_image.coupled_convex import coupled_convex, upsampled
 from cst_image.lattice import box_means, double, lattice_grid, lattice_shape
@@ -64,9 +63,9 @@ class ImageBackend:
         return Registration(self.to_label_lattice(pair, solved), refine(self, network, pair, features, solved))
 
     def augment(
-        self, pair: ImagePair, label: Float[Tensor, "C X Y Z"] | None, generator: Generator
-    ) -> tuple[ImagePair, Float[Tensor, "C X Y Z"] | None]:
-        """fixed∘A1, moving∘A2 and the exact label (Sec. 3); what follows its three components moves with fixed."""
+        self, pair: ImagePair, label: Float[Tensor, "3 X Y Z"] | None, generator: Generator
+    ) -> tuple[ImagePair, Float[Tensor, "3 X Y Z"] | None]:
+        """fixed∘A1, moving∘A2 and the exact label (Sec. 3)."""
         config = self.config
         drawn = draw_image_affines(generator, config.sigma_first, config.sigma_second)
         fixed, moving = (for_grid(affine, pair.grid) for affine in drawn)
@@ -80,21 +79,7 @@ class ImageBackend:
         )
         if label is None:
             return moved, None
-        lattice = lattice_grid(pair.grid, config.label_stride)
-        field = augment_label_image(label[:3], fixed, moving, lattice)
-        return moved, torch.cat([field, warp_image(label[3:], fixed, lattice)]) if len(label) > 3 else field
-
-    def disagreement(
-        self, network: nn.Module, pair: ImagePair, label: Float[Tensor, "3 X Y Z"]
-    ) -> Float[Tensor, "1 X Y Z"]:
-        """|u(x) + v(x + u(x))|, mm, with u the label and v that of the swapped pair."""
-        back = self.register(network, pair.swapped()).refined
-        there_and_back = compose(label, back, lattice_grid(pair.grid, self.config.label_stride).spacing)
-        return torch.linalg.vector_norm(there_and_back, dim=0, keepdim=True)
-
-    def contrast(self, network: nn.Module, pairs: Sequence[ImagePair], generator: Generator) -> Float[Tensor, ""]:
-        """The contrastive term of `cst_image.contrast`."""
-        return contrast(self, network, pairs, generator)
+        return moved, augment_label_image(label, fixed, moving, lattice_grid(pair.grid, config.label_stride))
 
     def displacement(self, network: nn.Module, pair: ImagePair) -> DisplacementField:
         """The refined field at every voxel of the pair's grid: what a user of the registration wants."""

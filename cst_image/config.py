@@ -131,10 +131,6 @@ class ImageConfig(Settings):
     """Deviation of the logarithm of the exponent that each scan's intensities get."""
     synthetic_noise: float = Field(default=0.02, ge=0)
     """Deviation of the noise that each scan gets, of intensities that are 1 wide."""
-    contrast_sites: int = Field(default=256, ge=2)
-    """Of a scan, compared with each other by the contrastive term."""
-    contrast_temperature: float = Field(default=0.1, gt=0)
-    """Of its cosines."""
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> "ImageConfig":

@@ -9,10 +9,10 @@ from torch import Generator, Tensor
 from cst_core.field import positions, sample, warp
 from cst_core.supervision import Example
 from cst_image.backend import ImageBackend
+from cst_image.intensity import lowest
 from cst_image.lattice import lattice_grid, lattice_shape
 from cst_image.pair import ImagePair
 from cst_image.supervision.smooth_field import draw_smooth_field
-from cst_image.varied import varied
 
 
 class SyntheticField:
@@ -35,11 +35,10 @@ class SyntheticField:
             pair = pair.swapped()
         u = self._drawn_field(pair, generator).to(pair.fixed)
         vectors, spacing = self._backend.on_grid(pair, u), pair.grid.spacing
-        config = self._backend.config
         mask = torch.ones_like(pair.moving) if pair.moving_mask is None else pair.moving_mask.to(pair.moving)
         made = ImagePair(
-            varied(warp(pair.moving, vectors, spacing), config, generator),
-            varied(pair.moving, config, generator),
+            self._varied(warp(pair.moving, vectors, spacing), generator),
+            self._varied(pair.moving, generator),
             pair.grid,
             warp(mask, vectors, spacing, padding="zeros") > 0.5,
             mask > 0.5,
@@ -69,3 +68,11 @@ class SyntheticField:
         farthest = config.reach * config.stride * torch.tensor(pair.grid.spacing)[:, None, None, None]
         deviation = config.synthetic_amplitude * torch.rand(1, generator=generator) * farthest
         return deviation * draw_smooth_field(shape, (grain, grain, grain), generator)
+
+    def _varied(self, scan: Float[Tensor, "1 X Y Z"], generator: Generator) -> Float[Tensor, "1 X Y Z"]:
+        """Another exponent of the mapped intensities, which are 1 wide, and noise."""
+        config = self._backend.config
+        gamma = (config.synthetic_contrast * torch.randn(1, generator=generator)).exp().item()
+        noise = torch.randn(scan.shape, generator=generator).to(scan)
+        low = lowest(config)
+        return low + (scan - low).clamp(0.0, 1.0) ** gamma + config.synthetic_noise * noise

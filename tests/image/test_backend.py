@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from cst_core.affine import draw_image_affines, for_grid
-from cst_core.backend import Registration
 from cst_core.config import TrainConfig
 from cst_core.field import Grid, positions, warp
 from cst_core.runs import Run
@@ -343,28 +342,3 @@ def test_the_margin_is_honoured(whole):
     assert trained(config=TRAIN.model_copy(update={"margin": 0})) != whole
     with pytest.raises(ValueError, match="margin must leave"):
         trained(config=TRAIN.model_copy(update={"margin": 4}))
-
-
-def test_disagreement_is_carried_along_with_the_fixed_scan():
-    backend = ImageBackend(SMALL)
-    pair, lattice = pair_of(), lattice_grid(Grid.of(SHAPE, SPACING), 2)
-    along = positions(lattice.shape, lattice.spacing)
-    label = torch.cat([0.1 * along, along[:1] + 2 * along[1:2] + 20])
-    moved = backend.augment(pair, label, seeded(1))[1]
-    assert torch.equal(moved[:3], backend.augment(pair, label[:3], seeded(1))[1])
-    fixed = for_grid(draw_image_affines(seeded(1)).fixed, pair.grid)
-    at = fixed.apply_to_sites(along)
-    inside = (slice(2, -2),) * 3  # at the border the nearest value goes on
-    torch.testing.assert_close(moved[3][inside], (at[0] + 2 * at[1] + 20)[inside])
-
-
-def test_disagreement_of_a_label_and_its_way_back(monkeypatch):
-    """u = (1, 0, 0) mm and back (-1, 0, 2): there and back again ends 2 mm away."""
-    backend, pair = ImageBackend(SMALL), pair_of()
-    there = torch.zeros(3, *lattice_shape(SHAPE, 2))
-    back = there.clone()
-    there[0], back[0], back[2] = 1.0, -1.0, 2.0
-    found = {pair.fixed: there, pair.moving: back}
-    monkeypatch.setattr(backend, "register", lambda _, one: Registration(found[one.fixed], found[one.fixed]))
-    disagreement = backend.disagreement(backend.new_network(0), pair, there)
-    torch.testing.assert_close(disagreement, torch.full((1, *there.shape[1:]), 2.0))
