@@ -4,15 +4,17 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 DEMO ?= runs/demo
+BENCH ?= runs/bench
+DATA ?=
 STAMP := $(VENV)/.up-to-date
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup test lint format docs demo clean
+.PHONY: help setup test lint format docs demo bench bench-full tables clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 	@echo "The first call installs what is needed into $(VENV); .ci/setup lists the variables that steer it."
 
 setup: $(STAMP)  ## make the environment; every other target does it when needed
@@ -43,6 +45,16 @@ demo: $(STAMP)  ## train on the built-in phantom, register its held-out pairs, d
 	cst evaluate --backend points --model "$(DEMO)" --fold 3 --picture "$(DEMO)/before-and-after.png"
 	@test -s "$(DEMO)/before-and-after.png"
 	@echo "The picture is in $(DEMO)/before-and-after.png"
+
+bench: $(STAMP)  ## the phantoms, self-training beside its rivals: minutes; prints the tables
+	python -m benchmarks.bench small --out "$(BENCH)"
+
+bench-full: $(STAMP)  ## the same on real data, DATA=FOLDER: hours to days; call again to go on
+	python -m benchmarks.bench full --data "$(DATA)" --out "$(BENCH)-full"
+
+tables: $(STAMP)  ## docs/results/ from benchmarks/results/
+	python -m benchmarks.tables
+	python -m benchmarks.figure_stages
 
 clean:  ## remove the environment and all caches; runs stay
 	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis

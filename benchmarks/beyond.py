@@ -22,10 +22,11 @@ from torch import nn
 
 from cst_core.choose_supervision import make_supervision
 from cst_core.config import TrainConfig
+from cst_core.labelling import make_labels
 from cst_core.labels import PseudoLabels
 from cst_core.lazy import pairs_of
 from cst_core.plugin import Dataset
-from cst_core.training import make_labels, train_stage
+from cst_core.training import train_stage
 from cst_image.backend import ImageBackend
 from cst_image.config import PRESETS, ImageConfig
 from cst_image.pair import ImagePair

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from cst_core.config import Settings, TrainConfig
     from cst_core.errors import CheckpointError, ConfigError, CstError, DataError
     from cst_core.evaluation import evaluate
+    from cst_core.event import Event
     from cst_core.field import DisplacementField, Grid
     from cst_core.labels import PseudoLabels
     from cst_core.models import Model, load_model, save_model
     from cst_core.plugin import BackendPlugin, Dataset, EvalCase, Landmarks, PairScore, Preset
     from cst_core.runs import Run
     from cst_core.snapshots import Memory, Snapshot
-    from cst_core.training import Event, NotFiniteError, TrainResult, self_train
+    from cst_core.training import NotFiniteError, TrainResult, self_train
 
 _HOMES = {
     "backend": ("Backend", "Registration"),
@@ -32,7 +33,8 @@ _HOMES = {
     "plugin": ("BackendPlugin", "Dataset", "EvalCase", "Landmarks", "PairScore", "Preset"),
     "runs": ("Run",),
     "snapshots": ("Memory", "Snapshot"),
-    "training": ("Event", "NotFiniteError", "TrainResult", "self_train"),
+    "event": ("Event",),
+    "training": ("NotFiniteError", "TrainResult", "self_train"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

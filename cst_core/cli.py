@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,19 +14,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cst_core import plugins
-from cst_core.cli_arguments import BackendOption, Device, DeviceOption, ModelOption, SetOption
+from cst_core.cli_arguments import (
+    BackendOption,
+    Device,
+    DeviceOption,
+    ModelDataOption,
+    ModelFoldOption,
+    ModelOption,
+    SetOption,
+    Split,
+)
 from cst_core.cli_transforms import apply, convert
 from cst_core.errors import ConfigError, CstError
 from cst_core.verb_register import register
+from cst_core.verb_tune import tune
 
 _DEBUG = "--debug"
-
-
-class Split(StrEnum):
-    """Which pairs of a data set."""
-
-    TEST = "test"
-    TRAIN = "train"
 
 
 DataOption = Annotated[
@@ -57,6 +59,10 @@ def train(
         str | None,
         typer.Option(help="What teaches; the same as --set supervision=NAME. An unknown one lists all."),
     ] = None,
+    max_labels_gb: Annotated[
+        float | None,
+        typer.Option(metavar="GB", help="Room for a stage's labels. Default: as much as they need."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train on unlabelled pairs by cyclical self-training."""
@@ -66,6 +72,7 @@ def train(
 
     settings = [*(assignments or []), *([] if seed is None else [f"train.seed={seed}"])]
     settings += [] if supervision is None else [f"train.supervision={supervision}"]
+    settings += [] if max_labels_gb is None else [f"train.max_labels_gb={max_labels_gb}"]
     options = TrainOptions(backend, data, fold, out, preset, config, settings, device.value, resume)
     run(options, open_console(), ["cst", *sys.argv[1:]])
 
@@ -73,15 +80,8 @@ def train(
 def evaluate(
     backend: BackendOption,
     model: ModelOption,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|phantom", help="Default: the data of the model's run, else CST_DATA, else a phantom."
-        ),
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(help="Default: the fold of the model's run, if --data is not given.")
-    ] = None,
+    data: ModelDataOption = None,
+    fold: ModelFoldOption = None,
     split: Annotated[Split, typer.Option(help="Which pairs.")] = Split.TEST,
     report: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
     device: DeviceOption = Device.AUTO,
@@ -149,7 +149,7 @@ def build_app() -> typer.Typer:
         # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
         del debug
 
-    for verb in (train, register, evaluate, apply, convert, report, info):
+    for verb in (train, register, evaluate, tune, apply, convert, report, info):
         app.command()(verb)
     prepare = typer.Typer(help="Bring raw scans into the form that training reads.", no_args_is_help=True)
     for entry in plugins.found(plugins.PREPARE).values():

@@ -11,15 +11,16 @@ from typing import Any
 from rich.console import Console
 
 from cst_core import plugins
-from cst_core.cli_options import DataChoice, choose_data, run_of
+from cst_core.cli_options import choose_evaluation_data
 from cst_core.comparison import compare, comparison_table, read_result
+from cst_core.device_memory import memory_advice
 from cst_core.environment import choose_device, version
 from cst_core.errors import ConfigError, DataError
 from cst_core.evaluation import evaluate as score_all
 from cst_core.evaluation import label_table, summary, table
 from cst_core.eventlog import finite
 from cst_core.files import write_atomically
-from cst_core.models import Model, load_model
+from cst_core.models import load_model
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     device = choose_device(options.device)
     other = _other(options, plugin.name)
     model = load_model(options.model, plugin, device, options.assignments)
-    data, fold = _choose(options, model)
+    data, fold = choose_evaluation_data(options.data, options.fold, model.file)
     said_fold = "" if fold is None else f", fold {fold}"
     for line in (f"Data: {data}{said_fold}, {options.split} pairs", f"Model: {model.description}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -59,7 +60,8 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     cases = dataset.test if options.split == "test" else dataset.train
     if not cases:
         raise DataError(f"{data.source}: holds no {options.split} pairs; pass the other --split or another --fold")
-    scores = score_all(plugin, model.backend, model.network, cases)
+    with memory_advice(plugin, "evaluating"):
+        scores = score_all(plugin, model.backend, model.network, cases)
     result = {
         "backend": plugin.name,
         "data": dataset.source,
@@ -99,12 +101,3 @@ def _other(options: EvaluateOptions, backend: str) -> dict[str, Any] | None:
     if options.report is not None and options.report.resolve() == options.against.resolve():
         raise ConfigError(f"--json {options.report}: is the file of --against, which it would replace; name another")
     return read_result(options.against, backend)
-
-
-def _choose(options: EvaluateOptions, model: Model) -> tuple[DataChoice, int | None]:
-    # A run's own data and fold by default: its test pairs are those that it was not trained on.
-    origin = run_of(model.file)
-    if options.data is not None or origin is None:
-        return choose_data(options.data), options.fold
-    fold = origin.fold if options.fold is None else options.fold
-    return DataChoice(origin.data, "as the model's run"), fold

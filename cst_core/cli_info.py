@@ -92,6 +92,8 @@ def _model(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="pt") as stream:
             about = json.loads((stream.metadata() or {}).get("about", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         return {"file": str(file), "error": f"damaged ({error})"}
+    if not isinstance(about, dict):
+        return {"file": str(file), "error": "damaged (says nothing of itself)"}
     return {"file": str(file), **about}

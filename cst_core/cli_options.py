@@ -88,6 +88,14 @@ def run_of(weights: Path | None) -> Origin | None:
     return Origin(**read_manifest(weights.parent)["origin"])
 
 
+def choose_evaluation_data(given: str | None, fold: int | None, weights: Path | None) -> tuple[DataChoice, int | None]:
+    """Data and fold on which a model is judged: by default those of its own run, whose test pairs it never saw."""
+    origin = run_of(weights)
+    if given is not None or origin is None:
+        return choose_data(given), fold
+    return DataChoice(origin.data, "as the model's run"), origin.fold if fold is None else fold
+
+
 def shareable(source: str) -> str:
     """What weights say of their data: they are given to others, who need its name, and not where it lies."""
     return "the built-in phantom" if source == PHANTOM else Path(source).name

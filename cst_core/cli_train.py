@@ -20,6 +20,7 @@ from cst_core import plugins
 from cst_core.choose_supervision import make_supervision, taught_by
 from cst_core.cli_options import DataChoice, TrainOptions, choose_data, resolve_options, shareable
 from cst_core.config import Resolved, differences, to_toml
+from cst_core.device_memory import memory_advice
 from cst_core.environment import choose_device, version
 from cst_core.errors import ConfigError, CstError
 from cst_core.evaluation import has_truth, stage_table
@@ -142,7 +143,9 @@ def _train(
         say(f"  Supervision: {taught_by(config.train)}, not self-training alone")
     backend = plugin.backend(config.backend, device)
     pace = Pace(config.train.stages, config.train.batch_size)
-    with open_progress(console, pace) as progress:
+    # configuration belongs to the run: what lowers it needs a new one, another device does not
+    go_on = f"a new run for other settings, or with another --device: cst train --resume --out {run.folder}"
+    with memory_advice(plugin, "training", go_on), open_progress(console, pace) as progress:
         report = StageReport(run, plugin, backend, config, shareable(dataset.source), scored, progress)
         try:
             result = self_train(

@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 from scipy.stats import wilcoxon
 
-from cst_core.errors import DataError
+from cst_core.errors import DataError, shortened
 
 FIGURES = ("tre_mm", "dice", "hd95_mm", "sdlogj_l2r", "sdlogj", "folding_percent")
 """What is compared. Not seconds: they tell machines apart, not models."""
@@ -64,8 +64,8 @@ def read_result(path: Path, backend: str) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"--against {path}: cannot be read ({error.strerror}); {_AGAIN}") from None
-    except ValueError as error:
-        raise DataError(f"--against {path}: is no valid JSON ({error}); {_AGAIN}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"--against {path}: is no valid JSON ({shortened(error)}); {_AGAIN}") from None
     if not _is_result(result):
         raise DataError(
             f"--against {path}: is no result of cst evaluate (it must hold backend, model, fingerprint and "
@@ -73,7 +73,7 @@ def read_result(path: Path, backend: str) -> dict[str, Any]:
         )
     if result["backend"] != backend:
         raise DataError(
-            f"--against {path}: is a result of the backend {result['backend']!r}, not {backend!r}; "
+            f"--against {path}: is a result of the backend {shortened(repr(result['backend']))}, not {backend!r}; "
             f"compare results of one backend"
         )
     return result

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cst_core.errors import ConfigError
+from cst_core.errors import ConfigError, shortened
 
 
 class Settings(BaseModel):
@@ -49,6 +49,9 @@ class TrainConfig(Settings):
     """Asymmetry 2: labels are h's field after refinement. Off: h's own field is the label."""
     margin: int = Field(default=0, ge=0)
     """Sites at every side of the field that are not trained on (published code: 8, images). Clouds have no sides."""
+    max_labels_gb: float | None = Field(default=None, gt=0)
+    """Of pseudo labels that a stage makes, 10^9 bytes: where there are more pairs, each stage labels others of them,
+    drawn at random. None: of all pairs."""
     supervision: str = "self"
     """What teaches g: ``self`` (the paper), or a rival that the backend offers; see `cst_core.supervision`."""
     metric: str | None = None
@@ -98,14 +101,17 @@ def resolve(
     if file is not None:
         table = _read_toml(file)
         if table.get("backend", name) != name:
-            raise ConfigError(f"{file}: is for the backend {table['backend']!r}, not {name!r}; pass another --config")
-        if extra := set(table) - {"backend", "preset", "train", name}:
             raise ConfigError(
-                f"{file}: unknown table {sorted(extra)[0]!r}; allowed: backend, preset, [train], [{name}]"
+                f"{file}: is for the backend {shortened(repr(table['backend']))}, not {name!r}; pass another --config"
             )
+        if extra := set(table) - {"backend", "preset", "train", name}:
+            unknown = shortened(repr(sorted(extra)[0]))
+            raise ConfigError(f"{file}: unknown table {unknown}; allowed: backend, preset, [train], [{name}]")
         for section in ("train", name):
             if not isinstance(table.get(section, {}), dict):
-                raise ConfigError(f"{file}: {section} must be a table, [{section}], got {table[section]!r}")
+                raise ConfigError(
+                    f"{file}: {section} must be a table, [{section}], got {shortened(repr(table[section]))}"
+                )
         preset = str(table.get("preset", preset))
         # A file replaces the preset's choice of a stage's length, whichever of the two keys it uses.
         _override(train, table.get("train", {}))
@@ -138,7 +144,7 @@ def overridden(name: str, config: BaseModel, assignments: Sequence[str]) -> Base
         section, _, field = key.rpartition(".")
         if section not in ("", name) or field not in kind.model_fields:
             known = ", ".join(sorted(kind.model_fields))
-            raise ConfigError(f"--set {key}: is no setting of the backend {name!r}; known: {known}")
+            raise ConfigError(f"--set {shortened(key)}: is no setting of the backend {name!r}; known: {known}")
         values[field] = value
     return _validated(kind, values, None, name, {f"{name}.{key}" for key in values})
 
@@ -190,17 +196,19 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is no valid TOML ({error}); compare with config.toml of a finished run") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{file}: is no valid TOML ({shortened(error)}); compare with config.toml of a finished run"
+        ) from None
 
 
 def _parse(assignment: str) -> tuple[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {assignment}: must be key=value, for instance --set stages=3")
+        raise ConfigError(f"--set {shortened(assignment)}: must be key=value, for instance --set stages=3")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()  # a bare word is a string: --set schedule=step
     return key.strip(), value
 
@@ -217,7 +225,7 @@ def _section(key: str, name: str, backend_class: type[BaseModel]) -> str:
             f"--set {key}: is a key of {' and '.join(homes)}; write {homes[0]}.{field} or {homes[1]}.{field}"
         )
     known = ", ".join(sorted(set(TrainConfig.model_fields) | set(backend_class.model_fields)))
-    raise ConfigError(f"--set {key}: no such key; known: {known}")
+    raise ConfigError(f"--set {shortened(key)}: no such key; known: {known}")
 
 
 def _validated(
@@ -226,7 +234,7 @@ def _validated(
     known = f"known keys: {', '.join(kind.model_fields)}"
     source = f"{file}: " if file else ""
     if extra := set(values) - set(kind.model_fields):  # also where a backend's class does not forbid them
-        raise ConfigError(f"{source}{section}.{sorted(extra)[0]}: no such key; {known}")
+        raise ConfigError(f"{source}{section}.{shortened(sorted(extra)[0])}: no such key; {known}")
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -235,5 +243,5 @@ def _validated(
         if where in by_hand:
             source = "--set "
         # a rule about the whole has no place in it, and its value is the whole
-        given = f", got {first['input']!r}" if first["loc"] else ""
+        given = f", got {shortened(repr(first['input']))}" if first["loc"] else ""
         raise ConfigError(f"{source}{where}: {first['msg']}{given}; {known}") from None

@@ -17,3 +17,10 @@ class ConfigError(CstError):
 
 class CheckpointError(CstError):
     """Weights or a run folder that are damaged or do not belong together."""
+
+
+def shortened(value: object, most: int = 100) -> str:
+    """What somebody gave, fit for an error: one line, printable, not longer than ``most`` characters."""
+    text = " ".join(str(value)[: 2 * most].split())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,19 +15,24 @@ from torch import Tensor
 from cst_core.files import replace_atomically
 
 
+class _Label(NamedTuple):
+    field: Tensor
+    difficulty: float
+    sha256: str
+
+
 class PseudoLabels:
     """The labels of one stage: ``labels[i]`` is the refined field ``(3, *sites)`` of pair i, mm, float16.
 
-    Fields may differ in size from pair to pair. With a ``folder`` they live on disk, one ``.npy`` file a pair beside
-    ``index.json`` with difficulties and checksums, and a label that is there already is not made again: they are a
-    function of ``source`` (a digest of weights, data and configuration) and of nothing else, so a folder with another
-    source, a missing file or a wrong checksum counts as no label at all.
+    Fields may differ in size from pair to pair, and pairs may stay without one. With a ``folder`` they live on disk,
+    one ``.npy`` file a pair beside ``index.json`` with difficulties and checksums, and a label that is there already is
+    not made again: they are a function of ``source`` (a digest of weights, data and configuration) and of nothing else,
+    so a folder with another source, a missing file or a wrong checksum counts as no label at all.
     """
 
     def __init__(self, n_pairs: int, folder: Path | None = None, source: str = "") -> None:
-        self._fields: list[Tensor | None] = [None] * n_pairs
-        self._difficulties: list[float] = [float("nan")] * n_pairs
-        self._checksums: list[str] = [""] * n_pairs
+        self._n_pairs = n_pairs
+        self._kept: dict[int, _Label] = {}
         self._folder = folder
         self._source = source
         if folder is not None:
@@ -35,41 +40,51 @@ class PseudoLabels:
             self._recover(folder)
 
     def __len__(self) -> int:
-        return len(self._fields)
+        """Of all pairs, with a label or without."""
+        return self._n_pairs
+
+    def __contains__(self, pair: int) -> bool:
+        return pair in self._kept
 
     def __getitem__(self, pair: int) -> Tensor:
-        label = self._fields[pair]
-        if label is None:
+        if pair not in self._kept:
             raise KeyError(f"pair {pair} has no label yet")
-        return label
+        return self._kept[pair].field
+
+    @property
+    def pairs(self) -> Sequence[int]:
+        """Those that have a label, in order."""
+        return sorted(self._kept)
 
     @property
     def missing(self) -> Sequence[int]:
-        """The pairs that still need a label, in order."""
-        return [pair for pair, label in enumerate(self._fields) if label is None]
+        """The pairs that have none, in order."""
+        return [pair for pair in range(self._n_pairs) if pair not in self._kept]
 
     @property
     def difficulties(self) -> Sequence[float]:
-        """Mean |u_h - u_refined| a pair, mm (Sec. 2.3.1)."""
-        return list(self._difficulties)
+        """Mean |u_h - u_refined| of each of `pairs`, mm (Sec. 2.3.1)."""
+        return [self._kept[pair].difficulty for pair in self.pairs]
+
+    def difficulty(self, pair: int) -> float:
+        """Of one pair that has a label, mm."""
+        return self._kept[pair].difficulty
 
     def put(self, pair: int, refined: Tensor, difficulty: float) -> None:
         """Keep the label of one pair: ``refined`` ``(3, *sites)`` mm, finite; on disk at once with a folder."""
         label = refined.to("cpu", torch.float16)
         if not torch.isfinite(label).all():  # half precision ends at 65504 mm
             raise ValueError(f"label of pair {pair}: every displacement must be finite, some are not")
-        self._difficulties[pair] = difficulty
         if self._folder is None:
-            self._fields[pair] = label
+            self._kept[pair] = _Label(label, difficulty, "")
             return
         path = self._file(pair)
         with replace_atomically(path) as partial, partial.open("wb") as stream:
             np.save(stream, label.numpy())
-        self._checksums[pair] = _digest(path)
-        self._fields[pair] = _map(path)
-        index = {"source": self._source, "difficulty": self._difficulties, "sha256": self._checksums}
+        self._kept[pair] = _Label(_map(path), difficulty, _digest(path))
+        told = {str(i): [one.difficulty, one.sha256] for i, one in self._kept.items()}
         with replace_atomically(self._folder / "index.json") as partial:
-            partial.write_text(json.dumps(index))
+            partial.write_text(json.dumps({"source": self._source, "pairs": self._n_pairs, "labels": told}))
 
     def _file(self, pair: int) -> Path:
         return Path(self._folder or "", f"{pair:06d}.npy")
@@ -77,14 +92,16 @@ class PseudoLabels:
     def _recover(self, folder: Path) -> None:
         try:
             index = json.loads((folder / "index.json").read_text())
-            if index["source"] != self._source or len(index["sha256"]) != len(self):
+            if index["source"] != self._source or index["pairs"] != self._n_pairs:
                 return
-            for pair, (digest, hardness) in enumerate(zip(index["sha256"], index["difficulty"], strict=True)):
-                if digest and os.path.exists(self._file(pair)) and _digest(self._file(pair)) == digest:
-                    self._fields[pair] = _map(self._file(pair))
-                    self._difficulties[pair], self._checksums[pair] = float(hardness), digest
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # a damaged index only costs the time to make its labels again
+            for name, (hardness, digest) in index["labels"].items():
+                pair, hardness = int(name), float(hardness)
+                if 0 <= pair < self._n_pairs and self._file(pair).exists() and _digest(self._file(pair)) == digest:
+                    label = _map(self._file(pair))
+                    if label.dtype == torch.float16 and label.ndim > 1 and label.shape[0] == 3:
+                        self._kept[pair] = _Label(label, hardness, digest)
+        except Exception:  # numpy and json raise many unrelated types on damaged bytes
+            return  # which only cost the time to make labels again
 
 
 def _map(path: Path) -> Tensor:

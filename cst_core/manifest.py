@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cst_core.errors import CheckpointError
+from cst_core.errors import CheckpointError, shortened
 
 MANIFEST = "manifest.json"
 
@@ -39,9 +39,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         Origin(**manifest["origin"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{path}: is missing, damaged or of another version ({error!r}); the weights beside it can still be "
-            "used as files with --model"
+            f"{path}: is missing, damaged or of another version ({shortened(repr(error))}); the weights "
+            "beside it can still be used as files with --model"
         ) from None
     return manifest

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from cst_core.backend import Backend
 from cst_core.config import overridden
 from cst_core.environment import version
-from cst_core.errors import CheckpointError, ConfigError
+from cst_core.errors import CheckpointError, ConfigError, shortened
 from cst_core.files import write_atomically
 from cst_core.plugin import BackendPlugin
+from cst_core.supervision import SELF
 from cst_core.training import weights_digest
 
 FORMAT = "cst-weights-1"
@@ -112,25 +113,28 @@ def load_model(
     tensors, metadata = _read(file)
     if metadata["backend"] != plugin.name:
         raise CheckpointError(
-            f"{file}: belongs to the backend {metadata['backend']!r}, not {plugin.name!r}; "
-            f"pass --backend {metadata['backend']} or other weights"
+            f"{file}: belongs to the backend {shortened(repr(metadata['backend']))}, not {plugin.name!r}; "
+            f"pass --backend {shortened(metadata['backend'])} or other weights"
         )
     try:
         config = plugin.config_class.model_validate_json(metadata["config"])
         about = json.loads(metadata["about"])
-    except (ValidationError, ValueError) as error:
-        first = str(error).splitlines()[0]
+        if not isinstance(about, dict):
+            raise ValueError(f"about must be a JSON object, found {type(about).__name__}")
+    except (ValidationError, ValueError, RecursionError) as error:
+        first = shortened(str(error).splitlines()[0])
         raise CheckpointError(
-            f"{file}: was written by cst {metadata['cst']} with a configuration that this version ({version()}) "
-            f"does not know ({first}); train again, or use that version"
+            f"{file}: was written by cst {shortened(metadata['cst'], 20)} with a configuration that this version "
+            f"({version()}) does not know ({first}); train again, or use that version"
         ) from None
     config = overridden(plugin.name, config, assignments)
-    backend = plugin.backend(config, device)
-    network = backend.new_network(RANDOM_SEED)
     try:
+        _check_size(plugin, config, tensors)
+        backend = plugin.backend(config, device)
+        network = backend.new_network(RANDOM_SEED)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
+    except (RuntimeError, _TooLargeError) as error:
+        first = shortened(error, 200)
         if assignments:
             raise ConfigError(
                 f"--set {', '.join(assignments)}: makes a network that the weights of {file} do not fit ({first}); "
@@ -142,7 +146,8 @@ def load_model(
     if _digest(network, metadata) != metadata["sha256"]:
         raise CheckpointError(f"{file}: is damaged (its checksum does not fit what it holds); {_AGAIN}")
     trained_on = about.get("trained_on", "unknown data")
-    description = f"{file} (trained on {trained_on})"
+    taught = about.get("supervision", SELF)
+    description = f"{file} (trained on {trained_on}{'' if taught == SELF else f' by {taught}'})"
     return Model(network.eval(), backend, config, file, about, description, _settings(config, assignments))
 
 
@@ -186,6 +191,22 @@ def _digest(network: nn.Module, metadata: Mapping[str, str]) -> str:
     # safetensors has no checksum of its own, and a flipped bit in a weight is a valid weight
     told = json.dumps([metadata[key] for key in _KEYS])
     return hashlib.sha256((told + weights_digest(network)).encode()).hexdigest()
+
+
+class _TooLargeError(ValueError):
+    """A network would be larger than the weights for it."""
+
+
+def _check_size(plugin: BackendPlugin[Any], config: BaseModel, tensors: Mapping[str, Tensor]) -> None:
+    """Before a network is made that takes all memory, as a damaged or hostile configuration may describe."""
+    try:
+        with torch.device("meta"):
+            network = plugin.backend(config, "meta").new_network(RANDOM_SEED)
+    except Exception:  # a backend of somebody else's that cannot do without memory: its own affair
+        return
+    needed, held = (sum(one.numel() for one in part.values()) for part in (network.state_dict(), tensors))
+    if needed > held:
+        raise _TooLargeError(f"it has {needed} numbers, the file {held}")
 
 
 def _settings(config: BaseModel, assignments: Sequence[str]) -> dict[str, Any]:

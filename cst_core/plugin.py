@@ -37,6 +37,8 @@ class EvalCase(Generic[Pair]):
     id: str
     pair: Pair
     landmarks: Landmarks | None = None
+    correspondence: Tensor | None = None
+    """``(3, *sites)``, mm: the displacement at every site of the pair's fields, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -188,4 +190,26 @@ class Informative(Protocol):
 
     def recognise(self, folder: Path) -> str | None:
         """What a folder of data is to this backend, in a line; None if it is nothing. No large file is read."""
+        ...
+
+
+class Frugal(Protocol):
+    """A further protocol, which a plugin may have: what to say where memory runs out."""
+
+    @property
+    def saves_memory(self) -> str:
+        """The settings that take the most memory, to follow "lower": ``--set batch_size and towers``."""
+        ...
+
+
+class Tunable(Protocol):
+    """A fifth protocol, which a plugin may have: ``cst tune`` needs it."""
+
+    @property
+    def regularisation(self) -> str:
+        """The setting that makes fields smoother at test time: a field of `BackendPlugin.config_class`.
+
+        Any positive number is allowed there; the larger it is, the smaller the standard deviation of log J, all the
+        way; and `BackendPlugin.score` reads it.
+        """
         ...

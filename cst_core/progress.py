@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from cst_core.training import Event
+from cst_core.event import Event
 
 LINE_EVERY = 10.0  # seconds between two plain lines
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from cst_core.device_memory import memory_advice
 from cst_core.environment import version
 from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.eventlog import finite
@@ -97,7 +98,8 @@ def register(
     check_free(out, overwrite)
     remove_stale(out.parent, out.name)
     with staged(out) as folder:
-        part = register_files_of(plugin).register_files(model, request, folder)
+        with memory_advice(plugin, f"registering {request.moving.name} to {request.fixed.name}"):
+            part = register_files_of(plugin).register_files(model, request, folder)
         result = finite({"format": FORMAT, "cst": version(), **known, **part})
         _write(folder / RESULT, result)
         return _reported(folder, result)
@@ -114,7 +116,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); pass a folder that cst register wrote") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path}: is damaged; register again") from None
     if not isinstance(result, dict) or result.get("format") != FORMAT:
         raise DataError(f"{path}: must say format {FORMAT!r}; pass a folder that cst register wrote")

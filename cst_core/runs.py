@@ -15,6 +15,7 @@ from torch import nn
 
 from cst_core.environment import devices, version, versions
 from cst_core.errors import CheckpointError, ConfigError, CstError, DataError
+from cst_core.event import Event
 from cst_core.eventlog import EventLog, now
 from cst_core.files import PARTIAL, write_atomically
 from cst_core.lock import LOCK, lock
@@ -22,7 +23,6 @@ from cst_core.manifest import MANIFEST, Origin, read_manifest
 from cst_core.models import save_model
 from cst_core.scalars import ScalarWriter
 from cst_core.snapshots import Snapshot, load_snapshot, save_snapshot
-from cst_core.training import Event
 
 CONFIG = "config.toml"
 RESUME = "resume.pt"
@@ -197,8 +197,8 @@ class Run:
                 self._scalar(f"test/{name}", value, stage)
 
     def evaluations(self) -> dict[int, dict[str, Any]]:
-        """Evaluations in the log by stage, the last one of each."""
-        return {event["stage"]: event for event in self.events() if event["kind"] == "evaluation"}
+        """As `EventLog.evaluations`."""
+        return self._log.evaluations()
 
     def events(self) -> list[dict[str, Any]]:
         """Every line of the log."""

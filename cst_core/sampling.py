@@ -46,3 +46,8 @@ def epoch_batch(n_pairs: int, batch_size: int, key: tuple[int, int, int]) -> lis
         epoch, place = divmod(position, n_pairs)
         indices.append(int(torch.randperm(n_pairs, generator=seeded(seed, stage, epoch))[place]))
     return indices
+
+
+def stage_order(n_pairs: int, seed: int, stage: int) -> list[int]:
+    """All pairs in a random order of the stage's own: who comes first gets a label where there is no room for all."""
+    return torch.randperm(n_pairs, generator=seeded(seed, stage, -1)).tolist()

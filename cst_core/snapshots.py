@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -70,6 +71,8 @@ def load_snapshot(path: Path, previous: Path, say: Callable[[str], None] = lambd
 
 def _read_snapshot(path: Path) -> Snapshot:
     try:
+        if not zipfile.is_zipfile(path):  # torch would unpack a tar archive into a folder
+            raise ValueError("no file of torch.save's")
         held = torch.load(path, map_location="cpu", weights_only=True)
         digest = held.pop("sha256")
         snapshot = Snapshot(**held)

@@ -11,10 +11,10 @@ from torch import nn
 from cst_core.choose_supervision import taught_by
 from cst_core.config import Resolved
 from cst_core.evaluation import evaluate, number, summary
+from cst_core.event import Event
 from cst_core.plugin import BackendPlugin, EvalCase
 from cst_core.progress import Progress, clock_time
 from cst_core.runs import Run
-from cst_core.training import Event
 
 
 class StageReport:
@@ -65,7 +65,7 @@ class StageReport:
             if figures and figures["mean"][key] is not None:
                 beside = f"initial {number(figures['initial'][key], digits)}"
                 if stage and self._random:
-                    beside += f", random features {number(self._random['mean'][key], digits)}"
+                    beside += f", random features {number(self._random['mean'].get(key), digits)}"
                 parts.append(f"{name} {number(figures['mean'][key], digits)}{unit} ({beside})")
         if stage and self._loss is not None:
             parts.append(self._loss)

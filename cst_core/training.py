@@ -14,8 +14,9 @@ from torch.optim import Adam, Optimizer
 
 from cst_core.backend import Backend, Pair
 from cst_core.config import TrainConfig
+from cst_core.event import Event
+from cst_core.labelling import make_labels
 from cst_core.labels import PseudoLabels
-from cst_core.loss import difficulty
 from cst_core.sampling import difficulty_weights, epoch_batch, seeded, weighted_batch
 from cst_core.schedule import cosine, step_decay
 from cst_core.snapshots import Memory, Snapshot
@@ -23,21 +24,6 @@ from cst_core.supervision import SelfTraining, Supervision
 
 LOSS_EVERY = 20  # steps between two reads of the loss: each read waits for the device
 _REMEDY = "finished stages are intact; start a new run with a lower learning_rate"
-
-
-class Event(NamedTuple):
-    """Something that a person or a log may want to know; ``total`` is how many ``done`` will reach."""
-
-    kind: str
-    """``label`` (one pair labelled), ``step`` (loss read), ``stage`` (stage done)."""
-    stage: int
-    done: int
-    total: int
-    value: float
-    """Difficulty in mm, loss in the unit of the supervision (mm), or the stage's last loss."""
-    learning_rate: float = 0.0
-    unit: str = "mm"
-    """Of a loss; nothing where the supervision's measure has none."""
 
 
 class TrainResult(NamedTuple):
@@ -125,26 +111,6 @@ def self_train(
     return TrainResult(network.eval(), losses)
 
 
-@torch.no_grad()
-def make_labels(
-    backend: Backend[Pair],
-    teacher: nn.Module,
-    pairs: Sequence[Pair],
-    labels: PseudoLabels,
-    config: TrainConfig,
-    stage: int = 1,
-    watch: Callable[[Event], None] = lambda _: None,
-) -> PseudoLabels:
-    """labels = refine(h(g(pairs))): one pass gives both the label and its difficulty."""
-    teacher.eval()
-    for pair in labels.missing:
-        predicted, refined = backend.register(teacher, pairs[pair])
-        hardness = difficulty(predicted, refined)
-        labels.put(pair, refined if config.refine else predicted, hardness)
-        watch(Event("label", stage, len(labels) - len(labels.missing), len(labels), hardness))
-    return labels
-
-
 def train_stage(
     backend: Backend[Pair],
     network: nn.Module,
@@ -165,7 +131,8 @@ def train_stage(
     """
     teaching = supervision or SelfTraining[Pair](config.margin)
     unit = "mm" if teaching.fields else ""
-    steps = config.steps(len(pairs))
+    available = range(len(pairs)) if labels is None else labels.pairs
+    steps = config.steps(len(available))
     optimizer = Adam(network.parameters(), lr=config.learning_rate)
     start = 0
     if resumed:
@@ -180,9 +147,10 @@ def train_stage(
         key = (config.seed, stage, step)
         # 1. draw pairs, easy ones more often
         if weights is not None:
-            batch = weighted_batch(weights, config.batch_size, key)
+            places = weighted_batch(weights, config.batch_size, key)
         else:
-            batch = epoch_batch(len(pairs), config.batch_size, key)
+            places = epoch_batch(len(available), config.batch_size, key)
+        batch = [available[place] for place in places]
         # 2. label to device (the only copy), the example made of both, augmented
         generator = seeded(*key, 1)
         drawn = []

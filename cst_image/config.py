@@ -25,6 +25,7 @@ def _odd(window: int) -> int:
 
 Bounds = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
 Voxels = Annotated[int, Field(ge=2)]
 
 
@@ -52,17 +53,23 @@ class ImageConfig(Settings):
     """The same for test pairs that are made of test scans; pairs that the data set itself lists are all tested."""
 
     # g
-    channels: tuple[int, ...] = (32, 64, 128, 128, 128)
+    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=32)] = (
+        32,
+        64,
+        128,
+        128,
+        128,
+    )
     """Of each block (Sec. 3)."""
     strides: tuple[Literal[1, 2], ...] = (2, 1, 2, 1, 2)
     """Of each block (Sec. 3). The second block's lattice is that of labels and of instance optimisation."""
-    features: int = Field(default=16, ge=1)
+    features: int = Field(default=16, ge=1, le=4096)
     """Channels of g's output (published code)."""
     norm: Literal["batch", "instance"] = "batch"
     """Normalisation in the blocks (published code: batch)."""
-    towers: int = Field(default=1, ge=1)
+    towers: int = Field(default=1, ge=1, le=256)
     """Networks side by side in the trained g (published: 1)."""
-    first_towers: int = Field(default=4, ge=1)
+    first_towers: int = Field(default=4, ge=1, le=256)
     """Networks side by side in the untrained g_0 that makes the first labels (published: 1)."""
     standardise: bool = True
     """Bring every channel of every scan to mean 0 and deviation 1 before matching (published: no)."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from cst_core.errors import DataError
+from cst_core.field import DisplacementField
 from cst_core.metrics import hd95, jacobian_figures
 from cst_core.models import Model
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
@@ -30,6 +31,8 @@ class ImagePlugin:
     config_class = ImageConfig
     presets: Mapping[str, Preset] = PRESETS
     default_preset = "quick"
+    saves_memory = "--set batch_size, towers, first_towers and instance_channels, or raise --set spacing"
+    regularisation = "test_smoothness"  # `smoothness` is that of labels: no registration at test time reads it
     supervisions = SUPERVISIONS
 
     def backend(self, config: ImageConfig, device: str) -> ImageBackend:
@@ -53,25 +56,7 @@ class ImagePlugin:
         if case.pair.fixed.is_cuda:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        figures = jacobian_figures(field.vectors, field.grid.spacing)
-        score = PairScore(
-            id=case.id,
-            sdlogj_l2r=figures.sdlogj_l2r,
-            sdlogj=figures.sdlogj,
-            folding_percent=figures.folding_percent,
-            seconds=seconds,
-        )
-        found = overlap(case, field)
-        if found is None:
-            return score
-        return replace(
-            score,
-            dice=mean(found.after),
-            dice_initial=mean(found.before),
-            dice_per_label={name_of(case, label): value for label, value in found.after.items()},
-            dice_per_label_initial={name_of(case, label): value for label, value in found.before.items()},
-            hd95_mm=mean(hd95(found.fixed, found.warped, field.grid.spacing)),
-        )
+        return score_field(case, field, seconds)
 
     def shipped(self) -> Mapping[str, Path]:
         """``hippocampus`` and ``abdomen``."""
@@ -113,6 +98,29 @@ class ImagePlugin:
         labelled = sum(scan.labels is not None for scan in found.scans.values())
         named = f"{found.description.name}: " if found.description and found.description.name else ""
         return f"{named}{len(found.scans)} scans, {labelled} with label maps"
+
+
+def score_field(case: EvalCase[ImagePair], field: DisplacementField, seconds: float) -> PairScore:
+    """Measure any field of a case's grid against its truth, whoever made it; ``seconds`` is what making it took."""
+    figures = jacobian_figures(field.vectors, field.grid.spacing)
+    score = PairScore(
+        id=case.id,
+        sdlogj_l2r=figures.sdlogj_l2r,
+        sdlogj=figures.sdlogj,
+        folding_percent=figures.folding_percent,
+        seconds=seconds,
+    )
+    found = overlap(case, field)
+    if found is None:
+        return score
+    return replace(
+        score,
+        dice=mean(found.after),
+        dice_initial=mean(found.before),
+        dice_per_label={name_of(case, label): value for label, value in found.after.items()},
+        dice_per_label_initial={name_of(case, label): value for label, value in found.before.items()},
+        hd95_mm=mean(hd95(found.fixed, found.warped, field.grid.spacing)),
+    )
 
 
 def at_test(backend: ImageBackend) -> ImageBackend:

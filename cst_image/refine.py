@@ -39,7 +39,7 @@ def refine(
         rest = _consistent(backend, moved, again, backend.solve(moved, again.fixed, again.moving))
         field = compose(backend.to_label_lattice(pair, rest), field, spacing)
     # 3. Adam
-    return _optimised(backend, pair, features, field) if config.adam else field
+    return optimised(backend, pair, features, field) if config.adam else field
 
 
 def _consistent(
@@ -62,9 +62,10 @@ def _warped(backend: ImageBackend, pair: ImagePair, field: Float[Tensor, "3 X Y 
     return ImagePair(pair.fixed, warp(pair.moving, vectors, spacing), pair.grid, pair.fixed_mask, mask)
 
 
-def _optimised(
+def optimised(
     backend: ImageBackend, pair: ImagePair, features: PairFeatures, field: Float[Tensor, "3 X Y Z"]
 ) -> Float[Tensor, "3 X Y Z"]:
+    """A field of the label lattice after Adam on the second block's features, mm (`cst_image.instance`)."""
     config = backend.config
     stride = config.label_stride
     masks = (pair.fixed_mask, pair.moving_mask)

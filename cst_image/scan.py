@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_core.formats.nifti import check_millimetres, open_nifti
+from cst_core.formats.nifti import affine_of, check_millimetres, open_nifti
 
 EXTENSIONS = (".nii.gz", ".nii")
 _MOST_LABELS = 2**15  # a label map with larger values is an intensity image
@@ -127,9 +127,7 @@ def _header(path: Path, image: Any) -> Header:
     if min(shape) < 2:
         raise DataError(f"{path}: needs at least 2 voxels along each axis, found the shape {shape}; pass a volume")
     check_millimetres(path, image)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-        raise DataError(f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it")
+    affine = affine_of(path, image)
     turn = nibabel.orientations.io_orientation(affine)
     affine = affine @ nibabel.orientations.inv_ornt_aff(turn, shape)
     shape = [shape[int(axis)] for axis in np.argsort(turn[:, 0])]

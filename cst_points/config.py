@@ -22,11 +22,11 @@ class PointsConfig(Settings):
     """Neighbours in the fixed cloud's feature graph (Sec. 3)."""
     neighbours_moving: int = Field(default=40, ge=1)
     """Neighbours in the moving cloud's feature graph (Sec. 3); its cloud is denser."""
-    features: int = Field(default=64, ge=1)
+    features: int = Field(default=64, ge=1, le=4096)
     """Channels of g's output (Sec. 3)."""
-    towers: int = Field(default=1, ge=1)
+    towers: int = Field(default=1, ge=1, le=256)
     """Networks side by side in the trained g (published: 1)."""
-    first_towers: int = Field(default=16, ge=1)
+    first_towers: int = Field(default=16, ge=1, le=256)
     """Networks side by side in the untrained g_0 that makes the first labels (published: 1)."""
 
     # h
@@ -71,6 +71,47 @@ class PointsConfig(Settings):
     """Translation along each axis, normalised coordinates (Sec. 3)."""
     max_scale: float = Field(default=0.1, ge=0, lt=1)
     """Isotropic scaling (Sec. 3)."""
+
+    # the supervision "chamfer" (weights: Wu et al. 2020, published code)
+    chamfer_unit_mm: float = Field(default=40.0, gt=0)
+    """Length that counts as 1. The published weights belong to metres in streets, where neighbouring points are about
+    0.15 m apart; keypoints are about 6 mm apart."""
+    chamfer_smoothness: float = Field(default=1.0, ge=0)
+    """Of the mean distance of neighbours' displacements, beside the Chamfer distance (published: 1)."""
+    chamfer_laplacian: float = Field(default=0.3, ge=0)
+    """Of the Laplacians' squared difference (published: 0.3)."""
+    smooth_neighbours: int = Field(default=8, ge=1)
+    """Whose displacements are compared (published: 8)."""
+    laplacian_neighbours: int = Field(default=9, ge=1)
+    """Of a Laplacian (published: 9)."""
+    interpolation_neighbours: int = Field(default=5, ge=1)
+    """Moving points whose Laplacians are interpolated (published: 5)."""
+
+    # the supervisions "synthetic-rigid" and "synthetic-field"
+    synthetic_fixed: float = Field(default=0.4, gt=0, le=1)
+    """Share of the cloud's points that its fixed sample keeps: half as many as the moving one, as in real pairs."""
+    synthetic_moving: float = Field(default=0.8, gt=0, le=1)
+    """Share that its moving sample keeps; the rest is what the fixed sample finds no partner of (real pairs: 30-40 %,
+    but then the clouds would be small)."""
+    synthetic_jitter_mm: float = Field(default=1.0, ge=0)
+    """Standard deviation, along each axis, of where a keypoint is found again (the phantom: 0.7 in each cloud)."""
+    synthetic_degrees: float = Field(default=10.0, ge=0)
+    """Rotation about each axis, of one cloud against the other; this and the next two as the augmentation (Sec. 3)."""
+    synthetic_translation: float = Field(default=0.1, ge=0)
+    """Translation along each axis, normalised coordinates."""
+    synthetic_scale: float = Field(default=0.1, ge=0, lt=1)
+    """Isotropic scaling."""
+    synthetic_shift_mm: float = Field(default=5.0, ge=0)
+    """Standard deviation of a translation along each axis. With the next four, a deep breath has a mean displacement
+    of about 17 mm and the mean over breaths is about that of the COPD pairs, 12 mm (Sec. 3)."""
+    synthetic_coarse_mm: float = Field(default=10.5, ge=0)
+    """Standard deviation of the coarse field along each axis."""
+    synthetic_coarse_length_mm: float = Field(default=70.0, gt=0)
+    """Its correlation length: half a lung's width."""
+    synthetic_fine_mm: float = Field(default=2.5, ge=0)
+    """The same of the fine field."""
+    synthetic_fine_length_mm: float = Field(default=30.0, gt=0)
+    """Its correlation length: about five times the keypoints' spacing."""
 
     # data
     extra_pairs: bool = False

@@ -50,12 +50,13 @@ def _read_cases(source: str | Path) -> tuple[list[EvalCase[CloudPair]], list[str
 
 
 def fingerprint(cases: Sequence[EvalCase[CloudPair]]) -> str:
-    """SHA-256, in hexadecimal, over ids, clouds, crops and landmarks in their order."""
+    """SHA-256, in hexadecimal, over ids, clouds, crops, landmarks and correspondences in their order."""
     digest = hashlib.sha256()
     for case in cases:
         pair, landmarks = case.pair, case.landmarks
+        known = () if case.correspondence is None else (case.correspondence,)
         digest.update(f"{case.id}\0{landmarks is not None}\0".encode())
-        for tensor in (pair.fixed, pair.moving, pair.origin, pair.half_extent, *(landmarks or ())):
+        for tensor in (pair.fixed, pair.moving, pair.origin, pair.half_extent, *(landmarks or ()), *known):
             digest.update(f"{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes())
     return digest.hexdigest()

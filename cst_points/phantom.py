@@ -201,5 +201,12 @@ def lung_phantom(n_pairs: int = 10, seed: int = 0) -> list[EvalCase[CloudPair]]:
     cases = []
     for index in range(n_pairs):
         pair, landmarks = lung_pair(patient_generator(seed, index))
-        cases.append(EvalCase(f"phantom_{index + 1:02d}", pair, landmarks))
+        cases.append(EvalCase(f"phantom_{index + 1:02d}", pair, landmarks, true_field(pair, seed, index)))
     return cases
+
+
+def true_field(pair: CloudPair, seed: int, index: int) -> Float[Tensor, "3 N"]:
+    """The patient's `Breathing` at the fixed keypoints of `lung_phantom`'s pair number ``index``, mm."""
+    patient = draw_patient(patient_generator(seed, index))
+    moved = patient.breathing(pair.fixed.double().numpy() - patient.origin)
+    return torch.as_tensor(moved.T, dtype=torch.float32).contiguous()

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from cst_core.errors import DataError
 from cst_core.metrics import jacobian_figures, landmark_tre
 from cst_core.models import Model
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
+from cst_core.supervision import Supervision
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.config import PRESETS, PointsConfig
 from cst_points.dense import JACOBIAN_SPACING, dense_field, dense_spline, displacement_at
 from cst_points.plausibility import FEWEST
+from cst_points.supervision import SUPERVISIONS, make
 
 
 class PointsPlugin:
@@ -27,7 +31,10 @@ class PointsPlugin:
     name = "points"
     config_class = PointsConfig
     presets: Mapping[str, Preset] = PRESETS
+    saves_memory = "--set batch_size, candidates, towers and first_towers"
     default_preset = "best"
+    regularisation = "smoothing"  # not `weight`: too strong a one makes rougher fields again
+    supervisions: Mapping[str, str] = SUPERVISIONS
 
     def backend(self, config: PointsConfig, device: str) -> PointsBackend:
         """The four verbs under this configuration."""
@@ -43,8 +50,7 @@ class PointsPlugin:
 
         data = read_dataset(source, fold, config.extra_pairs)
         train, test = (
-            [EvalCase(case.id, case.pair.to(device), case.landmarks) for case in cases]
-            for cases in (data.train, data.test)
+            [replace(case, pair=case.pair.to(device)) for case in cases] for cases in (data.train, data.test)
         )
         return Dataset(data.source, data.fingerprint, train, test, [*data.notes, *_small(train + test, config)])
 
@@ -54,25 +60,13 @@ class PointsPlugin:
         registration = backend.register(network, case.pair)
         if case.pair.fixed.is_cuda:
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-        spline = dense_spline(case.pair, registration.refined, backend.config)
-        field = dense_field(case.pair, spline, JACOBIAN_SPACING)
-        figures = jacobian_figures(field.vectors, field.grid.spacing)
-        tre = initial = None
-        if case.landmarks is not None:
-            fixed, moving = (points.to(case.pair.fixed) for points in case.landmarks)
-            moved = displacement_at(case.pair, spline, fixed)
-            tre = float(landmark_tre(moved, fixed, moving).mean())
-            initial = float(landmark_tre(torch.zeros_like(moved), fixed, moving).mean())
-        return PairScore(
-            id=case.id,
-            tre_mm=tre,
-            tre_mm_initial=initial,
-            sdlogj_l2r=figures.sdlogj_l2r,
-            sdlogj=figures.sdlogj,
-            folding_percent=figures.folding_percent,
-            seconds=seconds,
-        )
+        return score_field(case, registration.refined, time.perf_counter() - start, backend.config)
+
+    def supervision(
+        self, name: str, backend: PointsBackend, cases: Sequence[EvalCase[CloudPair]]
+    ) -> Supervision[CloudPair]:
+        """What teaches g instead of self-training; see `cst_points.supervision`."""
+        return make(name, backend.config, cases)
 
     def shipped(self) -> Mapping[str, Path]:
         """``copd-fold1`` ... ``copd-fold5`` and ``lung``."""
@@ -108,6 +102,33 @@ class PointsPlugin:
             return f"{len(ids)} pairs of clouds" if (ids := case_ids(folder)) else None
         except DataError as error:
             return str(error)
+
+
+def score_field(
+    case: EvalCase[CloudPair], field: Float[Tensor, "3 N"], seconds: float, config: PointsConfig
+) -> PairScore:
+    """TRE and the Jacobian's figures of any field at the fixed keypoints, mm, through the spline of `dense_spline`.
+
+    A field that was not smoothed by refinement wants a ``config`` without `smooth`: then the spline smooths.
+    """
+    spline = dense_spline(case.pair, field, config)
+    dense = dense_field(case.pair, spline, JACOBIAN_SPACING)
+    figures = jacobian_figures(dense.vectors, dense.grid.spacing)
+    tre = initial = None
+    if case.landmarks is not None:
+        fixed, moving = (points.to(case.pair.fixed) for points in case.landmarks)
+        moved = displacement_at(case.pair, spline, fixed)
+        tre = float(landmark_tre(moved, fixed, moving).mean())
+        initial = float(landmark_tre(torch.zeros_like(moved), fixed, moving).mean())
+    return PairScore(
+        id=case.id,
+        tre_mm=tre,
+        tre_mm_initial=initial,
+        sdlogj_l2r=figures.sdlogj_l2r,
+        sdlogj=figures.sdlogj,
+        folding_percent=figures.folding_percent,
+        seconds=seconds,
+    )
 
 
 def _small(cases: Sequence[EvalCase[CloudPair]], config: PointsConfig) -> list[str]:

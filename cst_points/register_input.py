@@ -84,7 +84,7 @@ def _clouds(request: RegisterRequest, about: Mapping[str, Any]) -> Ready:
     if crop is not None:
         origin, half_extent = read_crop(crop)
         centres = torch.zeros(2, 3)
-        axes = json.loads(crop.read_bytes()).get("axes")
+        axes = json.loads(crop.read_bytes()).get("axes")  # `read_crop` has seen that this is an object
         said = f"{crop.name}: its origin and half-extent scale the clouds"
     else:
         centres = _centres(fixed, moving) if request.affine else torch.zeros(2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def read_release(folder: str | Path) -> list[EvalCase[CloudPair]]:
 
     Axes are the release's own, x, y, z = the reverse of its arrays' axes; by the anatomy in its lung masks these run
     towards superior, posterior, left. Coordinates in [-1, 1] are multiplied by the published half-extents (see
-    `RELEASE_NOTE`); the origin is zero. The file's correspondences (``gt_disp``) are not read.
+    `RELEASE_NOTE`); the origin is zero. The file's correspondences (``gt_disp``) go with the ``copd`` and ``4dct``
+    pairs, for supervised comparisons alone. Those of the ``copd`` pairs are no truth beside the landmarks: within
+    0.09 mm they are a thin-plate spline (kernel r^2 log r, lambda 0.1) through the landmarks.
 
     These millimetres are nominal: they follow the published half-extents, with which the published TREs agree. The
     landmarks lie on a lattice of steps 192 / 511 voxels in plane and 208 / (slices - 1) voxels across, as if each whole
@@ -55,11 +58,9 @@ def read_release(folder: str | Path) -> list[EvalCase[CloudPair]]:
         for i in range(len(fixed)):
             clouds = [_points(path, data, (*keys, part, i)) * half for part in ("kpts_fix", "kpts_mov")]
             pair = CloudPair(clouds[0], clouds[1], torch.zeros(3), half.clone())
-            cases.append(
-                EvalCase(
-                    f"{name}_{i + 1:02d}", pair, _release_truth(landmark_path, truth, i) if name == "copd" else None
-                )
-            )
+            marked = _release_truth(landmark_path, truth, i) if name == "copd" else None
+            known = None if name == "l2r" else _correspondence(path, data, (*keys, "gt_disp", i), pair)
+            cases.append(EvalCase(f"{name}_{i + 1:02d}", pair, marked, known))
     return cases
 
 
@@ -71,10 +72,26 @@ def _release_truth(path: Path, truth: list[Tensor], index: int) -> Landmarks:
     return Landmarks(truth[0][index] * half, truth[1][index] * half)
 
 
+def _correspondence(path: Path, data: Any, keys: tuple[str | int, ...], pair: CloudPair) -> Float[Tensor, "3 N"] | None:
+    """In mm; None in a file without any, which only a supervised comparison would miss."""
+    if keys[-2] not in _entry(path, data, keys[:-2]):
+        return None
+    found = _points(path, data, keys) * pair.half_extent
+    if found.shape != pair.fixed.shape:
+        name = "/".join(map(str, keys))
+        raise DataError(
+            f"{path}: '{name}' must have a displacement for each of {len(pair.fixed)} fixed keypoints, "
+            f"found shape {tuple(found.shape)}; download it again"
+        )
+    return found.T.contiguous()
+
+
 def _load(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"{path}: no such file; the release has data.pth and copd_converted_lms.pth in one folder")
     try:
+        if not zipfile.is_zipfile(path):  # torch would unpack a tar archive into a folder
+            raise ValueError("no file of torch.save's")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many unrelated types on damaged bytes
         raise DataError(f"{path}: cannot be loaded ({type(error).__name__}); download the file again") from None

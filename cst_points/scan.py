@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from cst_core.errors import DataError
+from cst_core.formats.nifti import affine_of, open_nifti
 
 
 class Scan(NamedTuple):
@@ -46,19 +47,8 @@ def read_scan(path: Path, dirlab: str | None = None) -> Scan:
 
         image = nibabel.Nifti1Image(raw.read_volume(path, dirlab), raw.header(dirlab).affine)
     else:
-        image = _load_nifti(path)
+        image = open_nifti(path)
     return _canonical(path, image)
-
-
-def _load_nifti(path: Path) -> Any:
-    import nibabel
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    try:
-        return nibabel.load(path)
-    except Exception as error:  # nibabel raises many unrelated types on damaged bytes
-        raise DataError(f"{path}: no readable NIfTI volume ({type(error).__name__}); write or copy it again") from None
 
 
 def _canonical(path: Path, image: Any) -> Scan:
@@ -66,10 +56,9 @@ def _canonical(path: Path, image: Any) -> Scan:
 
     if len(image.shape) != 3:
         raise DataError(f"{path}: must be a 3-D volume, found shape {image.shape}; extract one volume")
-    if image.affine is None or not abs(np.linalg.det(image.affine[:3, :3])) > 1e-9:
-        raise DataError(f"{path}: the affine must have a voxel size on every axis, found a singular one; correct it")
-    image = nibabel.as_closest_canonical(image)
+    affine_of(path, image)
     try:
+        image = nibabel.as_closest_canonical(image)
         values = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # truncated or damaged gzip streams raise many unrelated types
         raise DataError(f"{path}: voxels cannot be read ({type(error).__name__}); write or copy it again") from None

@@ -19,6 +19,7 @@ from torch import Tensor
 from cst_core.errors import CstError, DataError
 from cst_core.field import Grid
 from cst_core.files import replace_atomically
+from cst_core.formats.itk_trial import try_itk
 from cst_core.formats.nifti import grid_of, open_nifti, placed, save_nifti
 from cst_core.transform import WorldField
 from cst_core.world_grid import slabs
@@ -102,10 +103,11 @@ def read_image_field(path: Path) -> WorldField:
     """
     import SimpleITK
 
+    try_itk(path, "ReadImage")
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError:
-        raise DataError(f"{path}: no image that ITK reads; write or copy it again") from None
+        raise DataError(f"{path}: nothing that ITK reads, or a damaged file; write or copy it again") from None
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
         raise DataError(
             f"{path}: a displacement field has 3 numbers a voxel in 3 dimensions, found "
@@ -134,7 +136,10 @@ def from_itk(path: Path, image: Any) -> WorldField:
     """
     import SimpleITK
 
-    vectors = np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).transpose(3, 2, 1, 0), dtype=np.float32)
+    view = SimpleITK.GetArrayViewFromImage(image)
+    if view.dtype.kind not in "iuf":
+        raise DataError(f"{path}: displacements must be real numbers, found {view.dtype}; write the field again")
+    vectors = view.transpose(3, 2, 1, 0).astype(np.float32, order="C")
     vectors *= _LPS[:, None, None, None].astype(np.float32)
     check_finite(path, vectors)
     affine = np.eye(4)

@@ -6,6 +6,8 @@ ITK's applies the transform that was added last first; `cst_core.transform.Trans
 
 from __future__ import annotations
 
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,13 @@ from torch import Tensor
 from cst_core.errors import CstError, DataError
 from cst_core.files import replace_atomically
 from cst_core.formats.itk_field import from_itk, to_itk
+from cst_core.formats.itk_trial import try_itk
 from cst_core.transform import Transform, WorldAffine, WorldField
+
+_TEXT = (".tfm", ".txt", ".mat")
+_TITLE = b"#Insight"
+_MATRIX = struct.Struct("<5i")  # of MATLAB's level 4: kind, rows, columns, whether complex, length of the name
+_SINGLE = 10
 
 
 def flip_world(matrix: Float64[Tensor, "4 4"]) -> Float64[Tensor, "4 4"]:
@@ -49,11 +57,29 @@ def read_itk_transform(path: Path) -> Transform:
     """
     import SimpleITK
 
+    data = path.read_bytes() if path.suffix in _TEXT else b""
+    if not data or re.search(rb"Field|Spline", data):  # of text and .mat, those that hold more than a few numbers
+        try_itk(path, "ReadTransform")
+    if not _holds_what_it_promises(data):
+        raise DataError(f"{path}: promises more numbers than it holds; write or copy it again")
     try:
         transform = SimpleITK.ReadTransform(str(path))
-    except RuntimeError:
-        raise DataError(f"{path}: no transform that ITK reads, or a damaged one; write or copy it again") from None
+    except (RuntimeError, UnicodeDecodeError):  # the latter of a damaged name in SimpleITK's own message
+        raise DataError(
+            f"{path}: nothing that ITK reads as a transform, or a damaged file; write or copy it again"
+        ) from None
     return Transform(tuple(_parts(path, transform)))
+
+
+def _holds_what_it_promises(data: bytes) -> bool:
+    """Whether no matrix of a ``.mat`` file is larger than the file; true of all others."""
+    at = 0
+    while not data.startswith(_TITLE) and at + _MATRIX.size <= len(data):
+        kind, rows, columns, has_imaginary_part, name = _MATRIX.unpack_from(data, at)
+        at += _MATRIX.size + name + rows * columns * (4 if kind == _SINGLE else 8)
+        if min(rows, columns, name) < 0 or has_imaginary_part or at > len(data):
+            return False
+    return True
 
 
 def _parts(path: Path, transform: Any) -> list[WorldAffine | WorldField]:

@@ -65,7 +65,10 @@ def _rows(path: Path) -> list[list[str]]:
         raise DataError(
             f"{path}: must be text in UTF-8 ({error.reason} at byte {error.start}); save it as CSV"
         ) from None
-    return [row for row in csv.reader(text.splitlines()) if any(word.strip() for word in row)] or [[]]
+    try:
+        return [row for row in csv.reader(text.splitlines()) if any(word.strip() for word in row)] or [[]]
+    except csv.Error as error:
+        raise DataError(f"{path}: must be a CSV file ({error}); save it again") from None
 
 
 def _numbers(path: Path, line: int, row: Sequence[str]) -> list[float]:

@@ -9,7 +9,6 @@ the shape (3, X/2, Y/2, Z/2) under ``arr_0``, made by ``scipy.ndimage.zoom(d, 0.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,12 @@ from cst_core.field import Grid
 from cst_core.files import replace_atomically
 from cst_core.formats.itk_field import check_finite
 from cst_core.formats.nifti import placed, save_nifti
+from cst_core.formats.numpy_archive import read_array
 from cst_core.transform import WorldField
 from cst_core.world_grid import slab_points, slabs, to_indices
+
+MOST_BYTES = 1 << 32
+"""Of an archive's array: half precision at 1100 voxels along each axis."""
 
 
 def write_learn2reg(path: Path, field: WorldField, moving: Grid) -> None:
@@ -65,14 +68,14 @@ def read_learn2reg_npz(path: Path, fixed: Grid, moving: Grid) -> WorldField:
         DataError: as `read_learn2reg`, or a file that holds no such array.
     """
     try:
-        with path.open("rb") as stream, np.load(stream) as arrays:
-            halves = arrays["arr_0"]
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        halves = read_array(path.read_bytes(), "arr_0", MOST_BYTES)
+    except (KeyError, ValueError, OSError) as error:
         raise DataError(
             f"{path}: no readable Learn2Reg file, which holds one array arr_0 ({type(error).__name__}); make it again"
         ) from None
     if halves.ndim != 4 or halves.shape[0] != 3 or halves.dtype.kind != "f":
         raise DataError(f"{path}: must hold floating numbers of the shape (3, X/2, Y/2, Z/2), found {halves.shape}")
+    _check_shape(path, tuple(2 * n for n in halves.shape[1:]), fixed)
     check_finite(path, halves)
     voxels = np.stack([_zoomed(component.astype(np.float32), 2.0) for component in halves])
     return _from_voxels(path, voxels, fixed, moving)
@@ -94,11 +97,7 @@ def _to_voxels(field: WorldField, moving: Grid) -> np.ndarray:
 
 
 def _from_voxels(path: Path, voxels: np.ndarray, fixed: Grid, moving: Grid) -> WorldField:
-    if voxels.shape[1:] != fixed.shape:
-        raise DataError(
-            f"{path}: must have the voxels of the fixed scan, {fixed.shape}, found {voxels.shape[1:]}; "
-            "pass as --like the scan that it was made for"
-        )
+    _check_shape(path, voxels.shape[1:], fixed)
     check_finite(path, voxels)
     vectors = torch.empty(3, *fixed.shape)
     for start, stop in slabs(fixed.shape):
@@ -107,3 +106,11 @@ def _from_voxels(path: Path, voxels: np.ndarray, fixed: Grid, moving: Grid) -> W
         found = index @ moving.affine[:3, :3].T + moving.affine[:3, 3] - points
         vectors[..., start:stop] = found.T.reshape(3, *fixed.shape[:2], -1).float()
     return WorldField(vectors, fixed)
+
+
+def _check_shape(path: Path, shape: tuple[int, ...], fixed: Grid) -> None:
+    if shape != fixed.shape:
+        raise DataError(
+            f"{path}: must have the voxels of the fixed scan, {fixed.shape}, found {shape}; "
+            "pass as --like the scan that it was made for"
+        )

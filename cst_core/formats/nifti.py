@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from cst_core.errors import DataError
 from cst_core.field import Grid
 from cst_core.files import replace_atomically
+from cst_core.formats.numpy_archive import DEFLATE_LIMIT
 
 _NOT_MM = {1: "metres", 3: "micrometres"}  # codes of the header's unit of length
 
@@ -31,10 +33,10 @@ class Volume(NamedTuple):
 
 
 def open_nifti(path: Path) -> Any:
-    """A nibabel image whose voxels are not read yet.
+    """A nibabel image whose voxels are not read yet; the file is large enough to hold them.
 
     Raises:
-        DataError: no such file, or no NIfTI file.
+        DataError: no such file, no NIfTI file, or one that cannot hold what its header promises.
     """
     import nibabel
 
@@ -46,6 +48,7 @@ def open_nifti(path: Path) -> Any:
         raise DataError(f"{path}: no readable NIfTI file ({type(error).__name__}); write or copy it again") from None
     if not isinstance(image, nibabel.Nifti1Image):
         raise DataError(f"{path}: must be NIfTI (.nii, .nii.gz), found {type(image).__name__}; convert it")
+    _check_size(path, image)
     return image
 
 
@@ -56,6 +59,24 @@ def check_millimetres(path: Path, image: Any) -> None:
         raise DataError(f"{path}: must be in mm, found {unit} in its header; convert spacing and affine")
 
 
+def affine_of(path: Path, image: Any) -> np.ndarray:
+    """Voxels to world, RAS mm, ``(4, 4)`` float64; every axis has a size and a direction.
+
+    Raises:
+        DataError: it is singular, or so nearly that the axes cannot be told from one another.
+    """
+    import nibabel
+
+    affine = np.asarray(image.affine, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        singular = not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9
+        if singular or np.isnan(nibabel.orientations.io_orientation(affine)).any():
+            raise DataError(
+                f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it"
+            )
+    return affine
+
+
 def grid_of(path: Path, image: Any) -> Grid:
     """The grid of the first three axes, along the file's own axes.
 
@@ -63,9 +84,7 @@ def grid_of(path: Path, image: Any) -> Grid:
         DataError: another unit than mm, a singular or a sheared affine.
     """
     check_millimetres(path, image)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-        raise DataError(f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it")
+    affine = affine_of(path, image)
     try:
         return Grid.from_affine(image.shape[:3], affine)
     except ValueError as error:  # gantry tilt, or an affine registration that was written into the header
@@ -134,6 +153,17 @@ def placed(values: np.ndarray, grid: Grid) -> Any:
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     return image
+
+
+def _check_size(path: Path, image: Any) -> None:
+    """Before anything of that size is allocated."""
+    there = path.stat().st_size * (1 if path.suffix == ".nii" else DEFLATE_LIMIT)
+    promised = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
+    if path.suffix in (".nii", ".gz") and promised > there:
+        raise DataError(
+            f"{path}: voxels cannot be read (the header promises {promised} bytes, the file can hold {there}); "
+            "write or copy it again"
+        )
 
 
 def _check_volume(path: Path, image: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from cst_core.formats.numpy_archive import array_names, read_array
 from cst_core.report.result_folder import ResultFolder
 
 MOST_POINTS = 12_000  # of each cloud; a random part of larger ones is shown
@@ -81,9 +82,13 @@ def _moving(result: ResultFolder) -> np.ndarray | None:
     if path is None or path.name.endswith((".nii", ".nii.gz")):
         return None
     if path.suffix == ".npz":
-        with np.load(path) as stored:
-            arrays = [stored[key] for key in stored.files]
-        one = next((a for a in arrays if a.ndim == 2 and a.shape[1] == 3), None)
+        data = path.read_bytes()
+        try:
+            arrays = [read_array(data, name) for name in array_names(data)]
+        except ValueError as error:
+            result.notes.append(f"{path.name} (moving) cannot be read ({error}): shown without it.")
+            return None
+        one = next((a for a in arrays if a.ndim == 2 and a.shape[1] == 3 and a.dtype.kind in "fiu"), None)
         return None if one is None else one.astype(np.float32)
     if path.suffix == ".csv" or path.suffix in _SPACED:
         found = _read(result, path)
@@ -113,7 +118,7 @@ def _read(result: ResultFolder, path: Path | None) -> Table | None:
         rows = [row for row in rows if row]
         names = [] if not rows or _is_number(rows[0][0]) else [name.strip() for name in rows.pop(0)]
         values = np.asarray(rows, dtype=np.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         result.notes.append(f"{path.name} cannot be read as a table ({type(error).__name__}): shown without it.")
         return None
     if values.ndim != 2 or values.shape[1] < 3:

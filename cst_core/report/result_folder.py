@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cst_core.errors import DataError
+from cst_core.errors import DataError, shortened
 
 RESULT = "register.json"
 FORMAT = "cst-registration-1"
@@ -38,10 +38,12 @@ class ResultFolder:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             kind = values["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: is damaged ({type(error).__name__}); register again with --overwrite") from None
         if kind != FORMAT:
-            raise DataError(f"{path}: has the format {kind!r}, this cst reads {FORMAT!r}; register again")
+            raise DataError(
+                f"{path}: has the format {shortened(repr(kind))}, this cst reads {FORMAT!r}; register again"
+            )
         return cls(folder, values)
 
     def section(self, name: str) -> Mapping[str, Any]:

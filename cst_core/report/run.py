@@ -149,7 +149,7 @@ def _moment(time: str | None) -> str | None:
 def _config(path: Path, notes: list[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         notes.append(f"config.toml cannot be read ({type(error).__name__}): the settings are not shown.")
         return {}
 

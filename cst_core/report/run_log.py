@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from cst_core.eventlog import is_evaluation
 
 
 @dataclass(frozen=True)
@@ -34,26 +36,47 @@ class RunLog:
 
 
 def read_log(path: Path) -> RunLog:
-    """Read ``log.jsonl``; a missing file is an empty log, a half-written line is counted and left out."""
-    events, damaged = [], 0
+    """Read ``log.jsonl``; a missing file is an empty log, a line that cannot be read is counted and left out."""
+    evaluations, steps, labels = dict[int, Any](), dict[tuple[int, int], _Step](), dict[tuple[int, int], float | None]()
+    damaged, unit = 0, "mm"
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             event = json.loads(line)
-            events.append((str(event["kind"]), int(event["stage"]), event))
-        except (ValueError, KeyError, TypeError):
+            kind, stage = str(event["kind"]), int(event["stage"])
+            if kind == "evaluation" and is_evaluation(event):
+                evaluations[stage] = event
+            elif kind == "step":
+                steps[stage, int(event["done"])] = _step(event)
+                unit = str(event.get("unit", "mm"))
+            elif kind == "label":
+                labels[stage, int(event["done"])] = _number(event["value"])
+            elif kind not in ("evaluation", "stage"):
+                damaged += 1
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             damaged += 1
-    evaluations = {stage: event for kind, stage, event in events if kind == "evaluation"}
-    steps = {(stage, event["done"]): event for kind, stage, event in events if kind == "step"}
-    labels = {(stage, event["done"]): event["value"] for kind, stage, event in events if kind == "label"}
-    total = max((event["total"] for event in steps.values()), default=0)
-    ordered = [((stage - 1) * total + done, event) for (stage, done), event in sorted(steps.items())]
+    total = max((step.total for step in steps.values()), default=0)
+    ordered = [(float((stage - 1) * total + done), step) for (stage, done), step in sorted(steps.items())]
     stages = sorted({stage for stage, _ in labels})
     return RunLog(
         evaluations=dict(sorted(evaluations.items())),
-        losses=[(float(at), float(event["value"])) for at, event in ordered if event["value"] is not None],
-        loss_unit=str(ordered[-1][1].get("unit", "mm")) if ordered else "mm",
+        losses=[(at, step.loss) for at, step in ordered if step.loss is not None],
+        loss_unit=unit,
         steps_a_stage=total,
-        difficulty={s: [float(v) for (stage, _), v in labels.items() if stage == s and v is not None] for s in stages},
-        rates=[(float(at), float(event.get("learning_rate", 0.0))) for at, event in ordered],
+        difficulty={s: [v for (stage, _), v in labels.items() if stage == s and v is not None] for s in stages},
+        rates=[(at, step.rate) for at, step in ordered],
         damaged=damaged,
     )
+
+
+class _Step(NamedTuple):
+    total: int
+    loss: float | None
+    rate: float
+
+
+def _step(event: Mapping[str, Any]) -> _Step:
+    return _Step(int(event["total"]), _number(event["value"]), float(event.get("learning_rate", 0.0)))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Float64, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from cst_core.errors import DataError
+from cst_core.formats.nifti import grid_of, open_nifti
 
 How = Literal["mean", "least", "nearest"]
 _REDUCE = {"mean": np.mean, "least": np.min}
@@ -92,17 +92,18 @@ def read_vectors(path: Path, factors: Sequence[int]) -> Volume:
 
 
 def _open(path: Path) -> Any:
-    try:
-        return nib.load(path, keep_file_open=True)
-    except Exception as error:  # nibabel's readers raise almost anything on a file that is none
-        raise DataError(f"{path}: no readable NIfTI volume ({type(error).__name__}); write or copy it again") from None
+    image = open_nifti(path)
+    if len(image.shape) < 3 or min(image.shape) < 1:
+        raise DataError(f"{path}: must have three axes or more, found the shape {image.shape}; write it again")
+    grid_of(path, image)
+    return image
 
 
 def _reduced(path: Path, image: Any, factors: Sequence[int], how: How, last: tuple[int, ...]) -> np.ndarray:
     rest = last or (0,) * (len(image.shape) - 3)
     try:
         return np.stack([_slab(slab, factors, how) for slab in _slabs(image, factors[2], rest)], axis=-1)
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # truncated or damaged gzip streams raise many unrelated types
         raise DataError(f"{path}: voxels cannot be read ({type(error).__name__}); write or copy it again") from None
 
 

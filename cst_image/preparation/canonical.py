@@ -122,7 +122,7 @@ def is_complete(out: Path, id: str, known: Mapping[str, Any]) -> bool:
         return all(result[key] == value for key, value in known.items()) and all(
             (out / name).is_file() for name in result["files"].values()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

@@ -137,7 +137,7 @@ def _settle(out: Path, wanted: Wanted, overwrite: bool) -> None:
     if path.is_file() and not overwrite:
         try:
             before = json.loads(path.read_bytes())
-        except ValueError:
+        except (ValueError, RecursionError):
             before = None
         if before != settings:
             raise ConfigError(

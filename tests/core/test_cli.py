@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy():
     program = (
         "import sys\n"
         "from cst_core.cli import main\n"
-        "for verb in ([], ['train'], ['evaluate'], ['info'], ['prepare']):\n"
+        "for verb in ([], ['train'], ['evaluate'], ['tune'], ['info'], ['prepare']):\n"
         "    try:\n        main([*verb, '--help'])\n"
         "    except SystemExit as exit:\n        assert exit.code == 0\n"
         "print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)\n"

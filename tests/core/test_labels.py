@@ -76,3 +76,17 @@ def test_what_is_drawn_cannot_change_the_file(tmp_path: Path):
     labels = filled(tmp_path)
     labels[0].mul_(2)
     assert PseudoLabels(3, tmp_path, "s").missing == []
+
+
+def test_some_pairs_may_stay_without_a_label(tmp_path: Path):
+    labels = PseudoLabels(100_000, tmp_path, "s")
+    for pair in (77_777, 5):
+        labels.put(pair, field(4, float(pair % 7)), float(pair))
+    again = PseudoLabels(100_000, tmp_path, "s")
+    assert len(again) == 100_000
+    assert again.pairs == [5, 77_777]
+    assert again.difficulties == [5.0, 77_777.0]
+    assert 5 in again
+    assert 6 not in again
+    assert again.difficulty(77_777) == 77_777.0
+    assert (tmp_path / "index.json").stat().st_size < 1000  # not a line for every pair there is

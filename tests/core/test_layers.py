@@ -63,6 +63,8 @@ def read_modules() -> list[Module]:
     modules = []
     for path in sorted(path for door in OURS for path in (ROOT / door).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
+        if any(part.startswith(".") for part in parts):  # environments of other tools
+            continue
         modules.append(Module(".".join(part for part in parts if part != "__init__"), path.read_text()))
     return modules
 

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
+from cst_core.event import Event
 from cst_core.progress import LiveProgress, Pace, PlainProgress, clock_time
-from cst_core.training import Event
 
 
 class Clock:

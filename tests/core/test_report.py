@@ -190,7 +190,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         "moving.nii.gz) is not there any more",
         "fixed_labels.nii.gz (fixed_labels) has changed",
         "jacobian.nii.gz is missing",
-        "confidence.nii.gz: no readable NIfTI volume",
+        "confidence.nii.gz: no readable NIfTI file",
         "displacement.nii.gz: voxels cannot be read",
     ):
         assert said in page.text

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from cst_core.errors import CheckpointError, ConfigError, CstError, DataError
+from cst_core.event import Event
 from cst_core.eventlog import finite
 from cst_core.manifest import Origin
 from cst_core.runs import Run
 from cst_core.snapshots import Snapshot
-from cst_core.training import Event
 
 ORIGIN = Origin("toy", "quick", "phantom", "f" * 64, None, 0, "cpu", 3, 2)
 

@@ -11,10 +11,11 @@ import torch
 from cst_core.choose_supervision import check_supervision, make_supervision, taught_by
 from cst_core.config import TrainConfig
 from cst_core.errors import ConfigError
+from cst_core.event import Event
 from cst_core.loss import field_error
 from cst_core.sampling import seeded
 from cst_core.supervision import Combined, GivenFields, Metric, SelfTraining
-from cst_core.training import Event, self_train, weights_digest
+from cst_core.training import self_train, weights_digest
 
 SHORT = TrainConfig(stages=2, iterations=60, batch_size=4, learning_rate=0.02)
 
@@ -135,6 +136,7 @@ def test_from_the_command_line(cst, tmp_path: Path):
     assert "Supervision: mismatch, not self-training alone" in done.out
     assert 'supervision = "mismatch"' in (run / "config.toml").read_text()
     assert not (run / "labels").exists() or not any((run / "labels").iterdir())
+    assert "by mismatch)" in cst("evaluate", "--backend", "toy", "--model", str(run)).out
     report = (run / "report.html").read_text()
     assert "there are no pseudo labels" in report
     refused = cst("train", "--backend", "toy", "--supervision", "landmarks", "--out", str(tmp_path / "no"))

@@ -12,8 +12,9 @@ import torch
 
 from cst_core.backend import Registration
 from cst_core.config import TrainConfig
+from cst_core.event import Event
 from cst_core.snapshots import Snapshot
-from cst_core.training import Event, NotFiniteError, self_train, weights_digest
+from cst_core.training import NotFiniteError, self_train, weights_digest
 
 CONFIG = TrainConfig(stages=3, iterations=6, batch_size=2, learning_rate=0.02)
 

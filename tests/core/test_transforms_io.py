@@ -277,8 +277,8 @@ def _singular(path: Path) -> None:
         ("u.tfm", _bspline, "BSplineTransform is neither linear nor"),
         ("u.tfm", _two_dimensional, "3 dimensions, found 2"),
         ("u.tfm", _singular, "matrix must be invertible"),
-        ("u.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90)), "that ITK reads, or a damaged one"),
-        ("u.nrrd", lambda path: path.write_bytes(b"NRRD0004\n"), "no image that ITK reads"),
+        ("u.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90)), "that ITK reads, or a damaged file"),
+        ("u.nrrd", lambda path: path.write_bytes(b"NRRD0004\n"), "nothing that ITK reads"),
         ("u.json", lambda path: path.write_text("{}"), "no transform that cst knows"),
     ],
 )

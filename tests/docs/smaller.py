@@ -24,6 +24,7 @@ MORE: Mapping[tuple[str, str | None], Sequence[str]] = {
     ("register", "points"): _POINTS,
     ("evaluate", "image"): (*_IMAGE, "--set", "max_test_pairs=1"),
     ("evaluate", "points"): _POINTS,
+    ("tune", "image"): (*_IMAGE, "--set", "max_test_pairs=1", "--tolerance", "0.9"),
     ("prepare", None): ("--grid", "24x20x32", "--spacing", "6.4"),
 }
 """By verb and backend."""

@@ -69,9 +69,9 @@ def test_what_is_fetched_is_noticed() -> None:
 
 def test_every_command_is_there(site: Path) -> None:
     page = text_of(site, "reference/commands.html")
-    for verb in ("train", "register", "evaluate", "apply", "convert", "report", "info", "prepare-lung"):
+    for verb in ("train", "register", "evaluate", "tune", "apply", "convert", "report", "info", "prepare-lung"):
         assert f'id="cst-{verb}"' in page
-    for option in ("--interpolation", "--no-affine", "--against", "--dirlab"):
+    for option in ("--interpolation", "--no-affine", "--against", "--dirlab", "--target-sdlogj"):
         assert option in page
 
 

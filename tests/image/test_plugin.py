@@ -152,3 +152,22 @@ def test_random_features_register_and_are_scored():
 
 def test_training_sees_no_labels():
     assert set(vars(case().pair)) == {"fixed", "moving", "grid", "fixed_mask", "moving_mask"}
+
+
+def test_more_regularisation_makes_smoother_fields(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cst_image.plugin.at_test", at_test)
+    found = []
+    for weight in (0.001, 1.0, 1000.0):
+        config = QUICK.model_copy(update={PLUGIN.regularisation: weight, "adam_steps": 20})
+        backend = PLUGIN.backend(config, "cpu")
+        found.append(PLUGIN.score(backend, PLUGIN.untrained(backend, 0), case()).sdlogj_l2r)
+    assert found[0] > 1.2 * found[1] > 1.44 * found[2]
+
+
+def test_labels_smoothness_is_not_read_at_test_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cst_image.plugin.at_test", at_test)
+    scores = []
+    for weight in (0.01, 100.0):
+        backend = PLUGIN.backend(QUICK.model_copy(update={"smoothness": weight}), "cpu")
+        scores.append(PLUGIN.score(backend, PLUGIN.untrained(backend, 0), case()).sdlogj_l2r)
+    assert scores[0] == scores[1]

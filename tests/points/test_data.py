@@ -42,8 +42,7 @@ def put_release(folder: Path, copd: int = 10) -> None:
         return [cloud(seed + i) / 100 for i in range(n)]
 
     def part(n: int, seed: int) -> dict[str, list[torch.Tensor]]:
-        nan = [torch.full((20, 3), float("nan"))] * n
-        return {"kpts_fix": clouds(n, seed), "kpts_mov": clouds(n, seed + 50), "gt_disp": nan}
+        return {"kpts_fix": clouds(n, seed), "kpts_mov": clouds(n, seed + 50), "gt_disp": clouds(n, seed + 70)}
 
     torch.save({"copd": part(copd, 0), "4dct": part(10, 100), "l2r": {"train": part(12, 200)}}, folder / "data.pth")
     landmarks = {name: torch.rand(10, 300, 3) - 0.5 for name in ("lm_copd_exh", "lm_copd_insp")}
@@ -136,8 +135,8 @@ def test_a_bad_cloud_is_named(tmp_path):
     refused(tmp_path, "case_1_moving.csv", "finite")
 
 
-def test_release_ids_scale_and_no_correspondences(tmp_path):
-    put_release(tmp_path)  # its gt_disp is NaN: whoever reads it notices
+def test_release_ids_scale_and_correspondences(tmp_path):
+    put_release(tmp_path)
     cases = read_release(tmp_path)
     ids = [f"{name}_{i:02d}" for name, n in (("copd", 10), ("4dct", 10), ("l2r", 12)) for i in range(1, n + 1)]
     assert [case.id for case in cases] == ids
@@ -146,6 +145,19 @@ def test_release_ids_scale_and_no_correspondences(tmp_path):
     assert torch.allclose(cases[2].pair.fixed, cloud(2) / 100 * half)
     assert torch.equal(cases[2].pair.half_extent, half)
     assert torch.equal(cases[2].pair.origin, torch.zeros(3))
+    assert [case.correspondence is not None for case in cases] == [True] * 20 + [False] * 12
+    assert torch.allclose(cases[12].correspondence, (cloud(172) / 100 * half).T)
+
+
+def test_release_without_or_with_too_few_correspondences(tmp_path):
+    put_release(tmp_path)
+    data = torch.load(tmp_path / "data.pth", weights_only=True)
+    data["copd"]["gt_disp"][3] = torch.zeros(19, 3)
+    torch.save(data, tmp_path / "data.pth")
+    refused(tmp_path, "data.pth", "copd/gt_disp/3", "20", "(19, 3)", read=read_release)
+    del data["copd"]["gt_disp"]
+    torch.save(data, tmp_path / "data.pth")
+    assert read_release(tmp_path)[0].correspondence is None
 
 
 def test_damaged_releases(tmp_path):

@@ -92,3 +92,13 @@ def test_small_clouds_are_said_and_registered(tmp_path):
 def test_clouds_too_small_for_a_spline_are_refused(tmp_path):
     with pytest.raises(DataError, match="at least 5 points"):
         PLUGIN.read_data(folder_with(tmp_path, 4), None, QUICK, "cpu")
+
+
+def test_more_regularisation_makes_smoother_fields(case):
+    config = QUICK.model_copy(update={"candidates": 16, "second_warp": False, "first_towers": 1, "rounds": 2})
+    network = PLUGIN.untrained(PLUGIN.backend(config, "cpu"), 0)
+    found = []
+    for weight in (0.01, 1.0, 100.0):
+        backend = PLUGIN.backend(config.model_copy(update={PLUGIN.regularisation: weight}), "cpu")
+        found.append(PLUGIN.score(backend, network, case).sdlogj_l2r)
+    assert found[0] > 1.2 * found[1] > 1.44 * found[2]

@@ -1,0 +1,73 @@
+"""Seconds and memory of all tools and of ours, in turn pair by pair: what the machine does besides hits all alike.
+
+python -m benchmarks.peers.time_images --data FOLDER|phantom [--fold K] --preset small --model hippocampus
+    --tools greedy ants ... [--pairs 5] [--threads 2] --json benchmarks/results/timing_hippocampus.json
+
+Every registration is a process of its own, ours as well (`adapters/cst_self.py`), so that memory and start count alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.peers.methods import FailedError, Found
+from benchmarks.peers.own_method import OwnMethod
+from benchmarks.peers.tool_method import ToolMethod
+from benchmarks.peers.tools import TOOLS
+from benchmarks.record import circumstances, write
+from cst_image.config import PRESETS, ImageConfig
+from cst_image.plugin import PLUGIN
+
+
+def main() -> None:
+    """Print a line a method, slowest last; write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--fold", type=int)
+    parser.add_argument("--preset", choices=list(PRESETS), default=PLUGIN.default_preset)
+    parser.add_argument("--model", required=True, help="ours: shipped name, run folder or file")
+    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=[name for name in TOOLS if name != "deeds"])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    config = ImageConfig.model_validate(dict(PRESETS[options.preset].backend))
+    cases = PLUGIN.read_data(options.data, options.fold, config, "cpu").test[: options.pairs]
+    methods = [OwnMethod(options.model, options.threads)]
+    methods += [ToolMethod(name, options.preset, options.threads) for name in options.tools]
+    found: dict[str, list[Found]] = {method.name: [] for method in methods}
+    for case in cases:
+        for method in methods:
+            try:
+                found[method.name].append(method.register(case.pair, None))
+            except FailedError as error:
+                print(f"{case.id}: {error}", flush=True)
+    rows = sorted((row_of(name, made) for name, made in found.items() if made), key=lambda row: row["seconds"])
+    for row in rows:
+        print(
+            f"{row['method']:12s} {row['seconds']:8.2f} s  processor {row['cpu_seconds']:8.2f} s  "
+            f"whole process {row['process_seconds']:8.2f} s  {row['peak_mb']:6.0f} MB  ({row['n_pairs']} pairs)",
+            flush=True,
+        )
+    write({"data": Path(options.data).name, "rows": rows} | circumstances(options.threads), options.json)
+
+
+def row_of(name: str, found: list[Found]) -> dict[str, Any]:
+    """Means over pairs, and the largest memory."""
+    return {
+        "method": name,
+        "n_pairs": len(found),
+        "seconds": fmean(one.seconds for one in found),
+        "cpu_seconds": fmean(one.cpu_seconds for one in found),
+        "process_seconds": fmean(one.process_seconds or one.seconds for one in found),
+        "peak_mb": max(one.peak_mb or 0.0 for one in found),
+        "version": found[-1].version,
+        "settings": found[-1].settings,
+    }
+
+
+if __name__ == "__main__":
+    main()

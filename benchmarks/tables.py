@@ -1,0 +1,124 @@
+"""The tables of the documentation from the results, so that no figure is copied by hand.
+
+    python -m benchmarks.tables                                       # writes docs/results/*.md
+    python -m benchmarks.tables --show runs/bench/comparison_*.json   # these tables on the screen; nothing is written
+
+Table 3 comes from ``comparison_DATA.json``, Table 1 from ``ablation_training.json``, ``beyond.json`` and
+``hippocampus_test_time.json``, all in benchmarks/results. What is not there is said, with the command that makes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.table_ablations import test_time_section, training_section
+from benchmarks.table_comparison import comparison_section
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
+_MADE = "<!-- Made by: python -m benchmarks.tables -->\n\n"
+
+
+class Part(NamedTuple):
+    """One section of a page."""
+
+    title: str
+    file: str
+    section: Callable[[str, Mapping[str, Any]], str]
+    command: str
+    """What makes the file."""
+
+
+class Page(NamedTuple):
+    """One page."""
+
+    title: str
+    about: str
+    parts: tuple[Part, ...]
+
+
+_RESULT = "benchmarks/results/"
+_FULL = "make bench-full DATA=FOLDER"
+PAGES = {
+    "comparison.md": Page(
+        "Side by side",
+        "Every method on the same test pairs, its labels warped and its landmarks moved by the same code. Supervisions "
+        "share network, solver, schedule and augmentation; only what teaches differs. *saw* says what a method was "
+        "given besides scans. *h alone* is the registration without instance optimisation, which makes up for much "
+        "of what features lack. `make bench` repeats it on the phantoms, which need no data, "
+        "`make bench-full DATA=FOLDER` on the real ones.\n"
+        "\n[Measures](../explanation/measures.md) defines the figures; "
+        "[Compare two models](../how-to/compare.md#at-equal-smoothness) says how SDlogJ is matched.\n\n"
+        "![Dice and landmark error by stage](stages.svg)\n\n"
+        "The test pairs after each stage, by what taught them (`python -m benchmarks.figure_stages`).\n",
+        (
+            Part("Lungs: COPDGene, five folds", "comparison_lungs.json", comparison_section, _FULL),
+            Part("Hippocampus, MR", "comparison_hippocampus.json", comparison_section, _FULL),
+            Part("Abdomen, CT at 4 mm", "comparison_abdomen.json", comparison_section, _FULL),
+        ),
+    ),
+    "ablations.md": Page(
+        "What each part is worth",
+        "On the hippocampus, pairs of subjects that were not trained on.\n",
+        (
+            Part(
+                "In training",
+                "ablation_training.json",
+                training_section,
+                "python benchmarks/ablation_training.py --data FOLDER --fold 1 --json "
+                + _RESULT
+                + "ablation_training.json",
+            ),
+            Part(
+                "In training, beyond the paper",
+                "beyond.json",
+                training_section,
+                "python benchmarks/beyond.py --data FOLDER --fold 1 --json " + _RESULT + "beyond.json",
+            ),
+            Part(
+                "At test time",
+                "hippocampus_test_time.json",
+                test_time_section,
+                "python benchmarks/ablation.py --data FOLDER --fold 1 --json " + _RESULT + "hippocampus_test_time.json",
+            ),
+        ),
+    ),
+}
+
+
+def main() -> None:
+    """Write the pages, or show some files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=DOCS)
+    parser.add_argument("--show", type=Path, nargs="+", metavar="FILE")
+    options = parser.parse_args()
+    for file in options.show or ():
+        print(f"{file.stem}\n\n{comparison_section(file.name, json.loads(file.read_text()))}")
+    if not options.show:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, page in PAGES.items():
+            (options.out / name).write_text(rendered(page, options.results), encoding="utf-8")
+            print(options.out / name)
+
+
+def rendered(page: Page, results: Path) -> str:
+    """A page's Markdown; the same bytes for the same results."""
+    parts = [f"# {page.title}\n\n{_MADE}{page.about}"]
+    for part in page.parts:
+        file = results / part.file
+        made = part.section(part.file, json.loads(file.read_text())) if file.exists() else _missing(part)
+        parts.append(f"## {part.title}\n\n{made}")
+    return "\n".join(parts)
+
+
+def _missing(part: Part) -> str:
+    return f"Not measured yet: there is no `benchmarks/results/{part.file}`. `{part.command}` makes it.\n"
+
+
+if __name__ == "__main__":
+    main()
