@@ -49,18 +49,20 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--iterations", type=int, help="of the stage; default the preset's")
     parser.add_argument("--test-pairs", type=int, default=20)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     preset = PRESETS[options.preset]
+    length = {} if options.iterations is None else {"iterations": options.iterations}
     image = ImageConfig(**preset.backend, max_test_pairs=options.test_pairs)
     data = PLUGIN.read_data(options.data, options.fold, image, "cpu")
     for seed in options.seeds:
         for name in options.variants:
             if any((row["seed"], row["variant"]) == (seed, name) for row in rows_in(options.json)):
                 continue
-            train = TrainConfig(**{**preset.train, "seed": seed, **VARIANTS[name]})
+            train = TrainConfig(**{**preset.train, **length, "seed": seed, **VARIANTS[name]})
             start = time.process_time()
             network = learned(ImageBackend(image), data, train, options.labels)
             seconds = time.process_time() - start
@@ -69,7 +71,7 @@ def main() -> None:
             row |= {"training_seconds": seconds, "commit": circumstance["commit"]}
             print(seed, name, {kind: round(row[kind]["dice"], 4) for kind in JUDGED}, round(seconds), flush=True)
             rows = [*rows_in(options.json), row]
-            config = {"train": TrainConfig(**preset.train).model_dump(mode="json")}
+            config = {"train": TrainConfig(**{**preset.train, **length}).model_dump(mode="json")}
             config["image"] = image.model_dump(mode="json")
             setting = {"fold": options.fold, "n_pairs": len(data.test), "config": config}
             write(setting | {"rows": rows, "over_seeds": over_seeds(rows)} | circumstance, options.json)
@@ -87,7 +89,7 @@ def learned(
     pairs = pairs_of(data.train)
     teaching = make_supervision(PLUGIN, backend, train, data.train)
     source = f"{data.fingerprint} {backend.config.model_dump_json()} {train.seed}"
-    folder = labels_folder / f"seed-{train.seed}" if labels_folder else None
+    folder = labels_folder / f"labels-{train.seed}" if labels_folder else None
     labels = PseudoLabels(len(pairs), folder, source)
     make_labels(backend, backend.untrained(train.seed), pairs, labels, train)
     network = backend.new_network(train.seed + 1)
