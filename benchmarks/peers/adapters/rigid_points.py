@@ -50,4 +50,4 @@ def _globally(options: dict, fixed, moving, of_fixed, of_moving) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    serve("open3d", load_clouds, register)
+    serve("open3d-cpu", load_clouds, register)
