@@ -55,11 +55,5 @@ POINT_TOOLS: Mapping[str, PointTool] = MappingProxyType(
             "rigid: FPFH within 30 mm, Fast Global Registration at 10 mm, then ICP at 20 mm",
             {"way": "fgr", "distance": 20.0, "features": 30.0, "coarse": 10.0},
         ),
-        "ransac": PointTool(
-            "rigid_points",
-            "open3d",
-            "rigid: FPFH within 30 mm, RANSAC over mutual matches at 10 mm, then ICP at 20 mm",
-            {"way": "ransac", "distance": 20.0, "features": 30.0, "coarse": 10.0},
-        ),
     }
 )

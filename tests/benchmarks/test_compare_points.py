@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.comparison_rows import put_row, rows_of
 from benchmarks.peers import point_methods
-from benchmarks.peers.compare_points import with_pair
+from benchmarks.peers.compare_points import succeeded, with_pair
 from benchmarks.peers.install import pip_arguments
 from benchmarks.peers.methods import FailedError
 from benchmarks.peers.point_methods import (
@@ -93,6 +93,10 @@ def test_a_row_grows_by_what_a_tool_found(tmp_path, monkeypatch):
     assert row["mean"]["tre_mm"] == pytest.approx(float(SHIFT.norm()) / 2, abs=1e-3)
     assert row["failures"] == [{"id": "two", "why": "cpd: exit code 1: RuntimeError: no luck"}]
     assert row["settings"]["source"] == POINT_TOOLS["cpd"].source
+    again = succeeded(row)
+    assert again is not None
+    assert [pair["id"] for pair in again["pairs"]] == [run["id"] for run in again["runs"]] == ["one"]
+    assert again["failures"] == []
 
 
 def test_a_field_of_another_size_is_a_failure(tmp_path, monkeypatch):
