@@ -1,0 +1,64 @@
+"""A row of a comparison for a model that exists already: a shipped one, a run, or random features.
+
+    python -m benchmarks.model_row --backend image --model hippocampus --method "self, three stages" --data FOLDER
+        --fold 1 --json benchmarks/results/comparison_hippocampus.json
+
+The pairs are those of ``cst evaluate`` with the same options. A row of the same method is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.comparison_rows import figures, line, put_row
+from benchmarks.record import circumstances
+from cst_core import plugins
+from cst_core.evaluation import evaluate
+from cst_core.models import load_model
+from cst_core.supervision import SELF
+
+
+def main() -> None:
+    """Evaluate, print the row, write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--method", required=True, help="what the row is called")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--fold", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    plugin = plugins.load(options.backend)
+    model = load_model(options.model, plugin, "cpu", options.set)
+    data = plugin.read_data(options.data, options.fold, model.config, "cpu")
+    about = circumstances(options.threads)
+    supervision = model.about.get("supervision", SELF)
+    row = {
+        "method": options.method,
+        "kind": "supervision",
+        "saw": "nothing",
+        "setting": "default",
+        "seed": None,
+        "settings": {
+            "model": options.model,
+            "supervision": supervision,
+            "at_test": options.set,
+        },
+        "version": None,
+        **figures(evaluate(plugin, model.backend, model.network, data.test)),
+        "threads": options.threads,
+        "peak_mb": None,
+        "commit": about["commit"],
+    }
+    put_row(options.json, row, {"data": Path(options.data).name, "target_sdlogj": None, **about})
+    print(line(row))
+
+
+if __name__ == "__main__":
+    main()
