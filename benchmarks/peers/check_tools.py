@@ -89,7 +89,7 @@ def check(method: ToolMethod) -> Check:
         found = read_field(Path(folder) / "field.npy", pair.grid).vectors
         own = torch.from_numpy(np.load(Path(folder) / "warped.npy"))
     inside = (..., *(slice(MARGIN, -MARGIN),) * 3)
-    moving = pair.moving[0] + 0.4
+    moving = pair.moving[0] + job.offset
     ours = warp(moving, found, pair.grid.spacing)
     return Check(
         float((found - field)[inside].norm(dim=0).mean()),

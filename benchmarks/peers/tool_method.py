@@ -25,7 +25,6 @@ from cst_image.pair import ImagePair
 
 LIMIT = 3600.0
 """Seconds after which a pair counts as failed."""
-_OFFSET = 0.4  # working volumes begin at -0.4; some tools take what is negative, or weigh by intensity
 _THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
@@ -64,11 +63,13 @@ class ToolMethod:
 
     def job(self, pair: ImagePair, folder: Path, strength: float | None, own_warp: bool = False) -> Job:
         """Write the files of a job."""
-        files = export(pair, folder)
+        offset = -min(float(pair.fixed.min()), float(pair.moving.min()))
+        files = export(pair, folder, offset)
         told = files if self.settings.masks else {name: files[name] for name in ("fixed", "moving")}
         return Job(
             **told,
             folder=str(folder),
+            offset=offset,
             threads=self.threads,
             strength=strength,
             options=self.options,
@@ -115,11 +116,12 @@ def run_adapter(name: str, command: Sequence[str], environment: Mapping[str, str
     return time.perf_counter() - start
 
 
-def export(pair: ImagePair, folder: Path) -> dict[str, str]:
+def export(pair: ImagePair, folder: Path, offset: float) -> dict[str, str]:
     """``fixed`` and ``moving`` as NIfTI files, ``fixed_mask`` and ``moving_mask`` where a scan has one; their paths.
 
     The affine is the diagonal of the spacing, whatever the pair's world is. Outside its mask a scan has the value of
-    the nearest voxel inside: padding would be an edge.
+    the nearest voxel inside: padding would be an edge. ``offset`` is added to both, so that they begin at 0: what lies
+    beyond the volume is 0 to some tools, and an edge if air is not.
     """
     grid = Grid.of(pair.grid.shape, pair.grid.spacing)
     files: dict[str, str] = {}
@@ -127,7 +129,7 @@ def export(pair: ImagePair, folder: Path) -> dict[str, str]:
         ("fixed", pair.fixed, pair.fixed_mask),
         ("moving", pair.moving, pair.moving_mask),
     ):
-        values = {name: (filled(volume, mask) + _OFFSET).numpy()}
+        values = {name: (filled(volume, mask) + offset).numpy()}
         if mask is not None:
             values[f"{name}_mask"] = mask[0].cpu().numpy().astype(np.uint8)
         for stem, array in values.items():

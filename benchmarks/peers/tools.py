@@ -51,7 +51,7 @@ class Tool:
         return self.small if preset == "small" else self.coarse
 
 
-_NCC = {"metric": "NCC 2x2x2", "affine_iterations": "100x50x10", "iterations": "100x50x10", "step": 0.5}
+_NCC = {"metric": "NCC 2x2x2", "affine_metric": "NCC 2x2x2", "iterations": "100x50x10", "step": 0.5}
 _MORE = "ANTsPy's SyN (affine and SyN by mutual information), 100, 70 and 20 iterations instead of 40, 20 and 0"
 _ANTS = {"type_of_transform": "SyN", "reg_iterations": (100, 70, 20), "initial_transform": "Identity"}
 _GREEDY = "Greedy's documentation: NCC 2x2x2, 100x50x10, step 0.5, default smoothing; affine by the same metric"
@@ -66,7 +66,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             ("picsl_greedy==1.4.0.3",),
             Knob("sigma of the update, voxels", 1.732, 0.5, 8.0),
             Settings(_GREEDY, _NCC, masks=True),
-            Settings(_GREEDY, _NCC),
+            Settings(f"{_GREEDY}, left out: the scans are aligned affinely", {**_NCC, "affine_metric": None}),
         ),
         "ants": Tool(
             "ants_syn",

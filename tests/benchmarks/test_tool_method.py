@@ -48,6 +48,14 @@ def method(tmp_path: Path, **options: object) -> ToolMethod:
     return made
 
 
+def test_scans_begin_at_nothing(tmp_path: Path, pair: ImagePair) -> None:
+    brighter = ImagePair(pair.fixed + 0.2, pair.moving + 0.3, pair.grid)
+    job = method(tmp_path).job(brighter, tmp_path, None)
+    values = [nibabel.load(file).get_fdata() for file in (job.fixed, job.moving)]
+    assert min(v.min() for v in values) == 0.0
+    np.testing.assert_allclose(values[1], brighter.moving[0].numpy() + job.offset, atol=1e-6)
+
+
 def test_a_job_survives_its_file(tmp_path: Path) -> None:
     job = Job("f", "m", "w", 2, strength=0.5, options={"a": [1, 2]}, own_warp=True)
     write_job(job, tmp_path / "job.json")
@@ -55,7 +63,7 @@ def test_a_job_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_files_lie_straight_in_the_world(tmp_path: Path, pair: ImagePair) -> None:
-    files = export(pair, tmp_path)
+    files = export(pair, tmp_path, 0.4)
     assert set(files) == {"fixed", "moving", "fixed_mask"}
     image = nibabel.load(files["fixed"])
     np.testing.assert_array_equal(image.affine, np.diag([*SPACING, 1.0]))
@@ -113,7 +121,7 @@ def test_the_lps_field_is_the_one_itk_means(tmp_path: Path, pair: ImagePair) -> 
     sitk = pytest.importorskip("SimpleITK")
     from cst_core.field import warp
 
-    image = sitk.ReadImage(export(pair, tmp_path)["moving"], sitk.sitkFloat64)
+    image = sitk.ReadImage(export(pair, tmp_path, 0.4)["moving"], sitk.sitkFloat64)
     vectors = np.random.default_rng(0).uniform(-1.5, 1.5, (*SHAPE[::-1], 3))
     field = sitk.GetImageFromArray(vectors, isVector=True)
     field.CopyInformation(image)

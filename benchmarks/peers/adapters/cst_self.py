@@ -15,8 +15,6 @@ from cst_core.models import Model, load_model
 from cst_image.pair import ImagePair
 from cst_image.plugin import PLUGIN, at_test
 
-_OFFSET = 0.4  # what the export added
-
 
 class Loaded(NamedTuple):
     """Scans, and the network, which another tool's settings correspond to."""
@@ -33,7 +31,7 @@ def load(job: Job) -> Loaded:
         None if file is None else torch.from_numpy(np.asarray(read_volume(Path(file)).values) > 0)[None]
         for file in (job.fixed_mask, job.moving_mask)
     ]
-    volumes = [torch.from_numpy(np.asarray(v.values, dtype=np.float32))[None] - _OFFSET for v in (fixed, moving)]
+    volumes = [torch.from_numpy(np.asarray(v.values, dtype=np.float32))[None] - job.offset for v in (fixed, moving)]
     model = load_model(job.options["model"], PLUGIN, "cpu")
     loaded = Loaded(ImagePair(volumes[0], volumes[1], fixed.grid, *masks), model)
     register(job, loaded)
@@ -50,7 +48,7 @@ def register(job: Job, loaded: Loaded) -> Registered:
     return Registered(
         field.vectors.numpy(),
         {"model": job.options["model"]},
-        lambda: warp(pair.moving[0] + _OFFSET, field.vectors, field.grid.spacing).numpy(),
+        lambda: warp(pair.moving[0] + job.offset, field.vectors, field.grid.spacing).numpy(),
     )
 
 

@@ -19,25 +19,27 @@ def load(job: Job) -> dict[str, Any]:
 
 def register(job: Job, images: dict[str, Any]) -> Registered:
     """``strength``: deviation of the Gaussian that smooths the update, voxels; the total field's is 0.41 of it."""
-    options = job.options
-    metric = options["metric"]
+    options, greedy = job.options, Greedy3D()
     masks = "".join(f" -{name} {name}" for name in ("gm", "mm") if name in images)
-    common = f"-i fixed moving -m {metric} -threads {job.threads} -V 0{masks}"
-    affine = f"{common} -a -dof 12 -ia-identity -n {options['affine_iterations']} -o affine"
-    deform = f"{common} -it affine -n {options['iterations']} -e {options['step']} -wp 0 -o warp"
+    common = f"-i fixed moving -threads {job.threads} -V 0{masks}"
+    deform = f"{common} -m {options['metric']} -n {options['iterations']} -e {options['step']} -wp 0 -o warp"
     if job.strength is not None:
         deform += f" -s {job.strength:.4f}vox {_SECOND * job.strength:.4f}vox"
-    greedy = Greedy3D()
-    greedy.execute(affine, affine=None, **images)
-    greedy.execute(deform, warp=None)
-    greedy.execute(f"-rf fixed -r warp affine -rc total -threads {job.threads} -V 0", total=None)
+    settings, transforms = {}, "warp"
+    if options["affine_metric"] is not None:
+        affine = f"{common} -a -m {options['affine_metric']} -dof 12 -ia-identity -n {options['iterations']} -o affine"
+        greedy.execute(affine, affine=None, **images)
+        settings, transforms = {"affine": affine}, "warp affine"
+        deform += " -it affine"
+    greedy.execute(deform, warp=None, **images)
+    greedy.execute(f"-rf fixed -r {transforms} -rc total -threads {job.threads} -V 0", total=None)
 
     def warp() -> Any:
-        greedy.execute("-rf fixed -rm moving warped -ri LINEAR -r warp affine -V 0", warped=None)
+        greedy.execute(f"-rf fixed -rm moving warped -ri LINEAR -r {transforms} -V 0", warped=None)
         return SimpleITK.GetArrayFromImage(greedy["warped"]).transpose(2, 1, 0)
 
     vectors = itk_vectors(SimpleITK.GetArrayFromImage(greedy["total"]))
-    return Registered(from_lps(vectors), {"affine": affine, "deformable": deform}, warp)
+    return Registered(from_lps(vectors), {**settings, "deformable": deform}, warp)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class Job:
     """Of the tool's own regularisation parameter; None: its default."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the tool."""
+    offset: float = 0.0
+    """What was added to the intensities of the working volumes, so that they begin at 0."""
     own_warp: bool = False
     """Whether the tool shall warp the moving scan itself, linearly, too."""
 
