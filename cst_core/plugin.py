@@ -37,7 +37,7 @@ class EvalCase(Generic[Pair]):
     id: str
     pair: Pair
     landmarks: Landmarks | None = None
-    correspondence: Tensor | None = None
+    correspondence: Tensor | None = field(default=None, kw_only=True)
     """``(3, *sites)``, mm: the displacement at every site of the pair's fields, where it is known."""
 
 
