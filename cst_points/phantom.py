@@ -201,7 +201,9 @@ def lung_phantom(n_pairs: int = 10, seed: int = 0) -> list[EvalCase[CloudPair]]:
     cases = []
     for index in range(n_pairs):
         pair, landmarks = lung_pair(patient_generator(seed, index))
-        cases.append(EvalCase(f"phantom_{index + 1:02d}", pair, landmarks, true_field(pair, seed, index)))
+        cases.append(
+            EvalCase(f"phantom_{index + 1:02d}", pair, landmarks, correspondence=true_field(pair, seed, index))
+        )
     return cases
 
 

@@ -60,7 +60,7 @@ def read_release(folder: str | Path) -> list[EvalCase[CloudPair]]:
             pair = CloudPair(clouds[0], clouds[1], torch.zeros(3), half.clone())
             marked = _release_truth(landmark_path, truth, i) if name == "copd" else None
             known = None if name == "l2r" else _correspondence(path, data, (*keys, "gt_disp", i), pair)
-            cases.append(EvalCase(f"{name}_{i + 1:02d}", pair, marked, known))
+            cases.append(EvalCase(f"{name}_{i + 1:02d}", pair, marked, correspondence=known))
     return cases
 
 
