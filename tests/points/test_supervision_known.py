@@ -31,7 +31,7 @@ def affine_case(marked: bool = True) -> EvalCase[CloudPair]:
     fixed, landmarks = points(40, 0), points(30, 1)
     pair = CloudPair(fixed, points(80, 2), ORIGIN, HALF_EXTENT)
     truth = Landmarks(landmarks, landmarks + motion(landmarks))
-    return EvalCase("one", pair, truth, motion(fixed).T) if marked else EvalCase("bare", pair)
+    return EvalCase("one", pair, truth, correspondence=motion(fixed).T) if marked else EvalCase("bare", pair)
 
 
 def test_landmarks_of_an_affine_motion_give_it_everywhere():

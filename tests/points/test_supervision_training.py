@@ -45,7 +45,7 @@ def tiny_case(seed: int) -> EvalCase[CloudPair]:
     landmarks = Landmarks(moving[50:80] + back[50:80], moving[50:80])
     shuffled = moving[torch.randperm(100, generator=generator)]
     pair = CloudPair(fixed, shuffled, ORIGIN, HALF_EXTENT)
-    return EvalCase(f"tiny_{seed}", pair, landmarks, -back[:50].T.contiguous())
+    return EvalCase(f"tiny_{seed}", pair, landmarks, correspondence=-back[:50].T.contiguous())
 
 
 def mean_loss(backend: PointsBackend, teaching: Any, case: EvalCase[CloudPair], network: Any) -> float:
