@@ -13,7 +13,10 @@ from pathlib import Path
 from cst_core.errors import DataError
 from cst_core.formats.numpy_archive import DEFLATE_LIMIT
 
-SECONDS = 600
+SECONDS = 60.0
+"""For a small file; a damaged one may keep ITK in a loop."""
+_BYTES_A_SECOND = 5e6
+"""A large file has more time; even packed ones are read several times as fast."""
 _FLOOR = 4 << 30
 """Bytes of address space for Python, ITK and small files."""
 _DETACHED = (".nhdr", ".mhd")
@@ -33,18 +36,26 @@ def try_itk(path: Path, function: str) -> None:
         DataError: it failed, crashed, or did not end within minutes.
     """
     # -P: no module of that name that lies in the current folder
-    command = [sys.executable, "-P", "-c", PROGRAM, function, str(path.absolute()), str(_FLOOR + 4 * _most(path))]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        PROGRAM,
+        function,
+        str(path.absolute()),
+        str(_FLOOR + 4 * DEFLATE_LIMIT * _size(path)),
+    ]
+    quiet, limit = subprocess.DEVNULL, SECONDS + _size(path) / _BYTES_A_SECOND
     try:
-        quiet = subprocess.DEVNULL
-        done = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=SECONDS, check=False)
+        done = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        raise DataError(f"{path}: ITK reads it for more than {SECONDS // 60} minutes; write it again") from None
+        raise DataError(f"{path}: ITK reads it for more than {limit:.0f} s; write or copy it again") from None
     if done.returncode:
         how = "" if done.returncode > 0 else f", whose reader crashes on it (signal {-done.returncode})"
         raise DataError(f"{path}: nothing that ITK reads, or a damaged file{how}; write or copy it again")
 
 
-def _most(path: Path) -> int:
-    """Bytes that the file, or the one that it names in its folder, can unpack to."""
+def _size(path: Path) -> int:
+    """Bytes of the file, and of the one that it names in its folder."""
     files = path.parent.iterdir() if path.suffix in _DETACHED else [path]
-    return DEFLATE_LIMIT * sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in files if file.is_file())
