@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,21 @@ def main() -> None:
             rows = [*rows_in(options.json), row]
             config = {"train": TrainConfig(**{**preset.train, **length}).model_dump(mode="json")}
             config["image"] = image.model_dump(mode="json")
+            compared = {"over_seeds": over_seeds(rows), "against_self": against_self(rows)}
             setting = {"fold": options.fold, "n_pairs": len(data.test), "config": config}
-            write(setting | {"rows": rows, "over_seeds": over_seeds(rows)} | circumstance, options.json)
+            write(setting | {"rows": rows} | compared | circumstance, options.json)
+
+
+def against_self(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What each variant gains in Dice over self-training of the same seed: by seed, and the mean."""
+    made: dict[str, dict[str, dict[str, Any]]] = {}
+    plain = {row["seed"]: row for row in rows if row["variant"] == "self"}
+    for name in dict.fromkeys(row["variant"] for row in rows if row["variant"] != "self"):
+        mine = [row for row in rows if row["variant"] == name and row["seed"] in plain]
+        for kind in JUDGED if mine else ():
+            gains = {str(row["seed"]): row[kind]["dice"] - plain[row["seed"]][kind]["dice"] for row in mine}
+            made.setdefault(name, {})[kind] = {"seeds": gains, "mean": statistics.fmean(gains.values())}
+    return made
 
 
 def rows_in(path: Path) -> list[dict[str, Any]]:
