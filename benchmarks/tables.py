@@ -77,7 +77,7 @@ PAGES = {
                 "In training, beyond the paper",
                 "beyond.json",
                 training_section,
-                "python benchmarks/beyond.py --data FOLDER --fold 1 --json " + _RESULT + "beyond.json",
+                "python benchmarks/beyond.py --data FOLDER --fold 1 --iterations 100 --json " + _RESULT + "beyond.json",
             ),
             Part(
                 "At test time",
