@@ -26,7 +26,7 @@ from benchmarks.peers.classical import NAMES as CLASSICAL
 from benchmarks.peers.point_methods import CLASSICAL as CLASSICAL_POINTS
 from benchmarks.peers.point_tools import POINT_TOOLS
 from benchmarks.peers.tools import ENVIRONMENTS, TOOLS
-from benchmarks.tables import RESULTS
+from benchmarks.tables.pages import RESULTS
 from cst_core import plugins
 from cst_core.choose_supervision import offered
 
@@ -180,7 +180,7 @@ def finish(files: Sequence[Path], small: bool) -> None:
     if files:
         subprocess.run([sys.executable, "-m", "benchmarks.tables", *shown], check=True)
     if files and not small:
-        subprocess.run([sys.executable, "-m", "benchmarks.figure_stages"], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.tables.figure_stages"], check=True)
 
 
 if __name__ == "__main__":

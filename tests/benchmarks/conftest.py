@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import supervision_runs
-from benchmarks.supervision_runs import CommandError, Done
+from benchmarks.supervisions import runs as supervision_runs
+from benchmarks.supervisions.runs import CommandError, Done
 from cst_core import plugins
 from cst_core.cli import main
 
@@ -51,5 +51,5 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return Done(1.0, 100.0)
 
     monkeypatch.setattr(supervision_runs, "run", run)
-    monkeypatch.setattr("benchmarks.supervision_scores.run", run)
+    monkeypatch.setattr("benchmarks.supervisions.scores.run", run)
     return said

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figure_stages import drawn, files_in, panels_of
+from benchmarks.tables.figure_stages import drawn, files_in, panels_of
 
 
 def comparison(*rows: tuple[str, int, dict]) -> dict:

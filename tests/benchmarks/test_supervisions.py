@@ -8,10 +8,10 @@ from statistics import fmean
 
 import pytest
 
-from benchmarks import supervisions
 from benchmarks.comparison_rows import rows_of
-from benchmarks.supervision_runs import CommandError, run
-from benchmarks.supervision_scores import curve, pooled
+from benchmarks.supervisions import __main__ as supervisions
+from benchmarks.supervisions.runs import CommandError, run
+from benchmarks.supervisions.scores import curve, pooled
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

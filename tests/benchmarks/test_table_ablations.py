@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from benchmarks.table_ablations import test_time_section as rendered_test_time
-from benchmarks.table_ablations import training_section
+from benchmarks.tables.ablations import test_time_section as rendered_test_time
+from benchmarks.tables.ablations import training_section
 
 ABOUT = {"commit": "abc", "cpu": {"name": "A CPU", "cores": 2, "threads": 1}}
 

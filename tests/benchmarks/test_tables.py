@@ -8,10 +8,10 @@ from statistics import fmean, stdev
 import pytest
 from scipy.stats import wilcoxon
 
-from benchmarks.markdown import NONE, fixed, probability, significant, table
-from benchmarks.table_comparison import comparison_section, numbers
-from benchmarks.table_statistics import entries, p_value
-from benchmarks.tables import DOCS, PAGES, RESULTS, rendered
+from benchmarks.tables.comparison import comparison_section, numbers
+from benchmarks.tables.markdown import NONE, fixed, probability, significant, table
+from benchmarks.tables.pages import DOCS, PAGES, RESULTS, rendered
+from benchmarks.tables.statistics import entries, p_value
 
 NAMES = "abcdefgh"
 SELF = ((0.70, 0.72, 0.66, 0.80, 0.75, 0.71, 0.69, 0.74), (0.72, 0.70, 0.70, 0.82, 0.71, 0.73, 0.67, 0.78))

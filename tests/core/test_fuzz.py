@@ -1,4 +1,4 @@
-"""Damaged and hostile files into every reader, some each; `benchmarks/fuzz.py` does the same with very many."""
+"""Damaged and hostile files into every reader, some each; `benchmarks/fuzz` does the same with very many."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import content
-from benchmarks.fuzz_mutations import HOSTILE
-from benchmarks.fuzz_readers import SLOW, Reader, readers
+from benchmarks.fuzz.mutations import HOSTILE
+from benchmarks.fuzz.readers import SLOW, Reader, readers
+from benchmarks.fuzz.worker import content
 from cst_core.errors import CstError
 
 READERS = readers()

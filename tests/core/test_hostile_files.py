@@ -25,7 +25,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.fuzz_seeds import sign
+from benchmarks.fuzz.seeds import sign
 from cst_core.config import TrainConfig, resolve
 from cst_core.errors import CheckpointError, ConfigError, DataError
 from cst_core.eventlog import EventLog

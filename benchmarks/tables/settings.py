@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.markdown import NONE
-from benchmarks.table_statistics import Entry
+from benchmarks.tables.markdown import NONE
+from benchmarks.tables.statistics import Entry
 
 
 def settings_of(entry: Entry) -> str:

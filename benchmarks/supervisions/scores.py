@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.comparison_rows import figures
-from benchmarks.supervision_runs import Job, beside, run, scores_of
+from benchmarks.supervisions.runs import Job, beside, run, scores_of
 
 CURVE = ("dice", "tre_mm", "sdlogj_l2r")
 

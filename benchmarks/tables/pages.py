@@ -1,24 +1,16 @@
-"""The tables of the documentation from the results, so that no figure is copied by hand.
-
-    python -m benchmarks.tables                                       # writes docs/results/*.md
-    python -m benchmarks.tables --show runs/bench/comparison_*.json   # these tables on the screen; nothing is written
-
-Table 3 comes from ``comparison_DATA.json``, Table 1 from ``ablation_training.json``, ``beyond.json`` and
-``hippocampus_test_time.json``, all in benchmarks/results. What is not there is said, with the command that makes it.
-"""
+"""What the pages of results hold: a section a file; what is not there is said, with the command that makes it."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.table_ablations import test_time_section, training_section
-from benchmarks.table_comparison import comparison_section
+from benchmarks.tables.ablations import test_time_section, training_section
+from benchmarks.tables.comparison import comparison_section
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
 _MADE = "<!-- Made by: python -m benchmarks.tables -->\n\n"
 
@@ -54,7 +46,7 @@ PAGES = {
         "\n[Measures](../explanation/measures.md) defines the figures; "
         "[Compare two models](../how-to/compare.md#at-equal-smoothness) says how SDlogJ is matched.\n\n"
         "![Dice and landmark error by stage](stages.svg)\n\n"
-        "The test pairs after each stage, by what taught them (`python -m benchmarks.figure_stages`).\n",
+        "The test pairs after each stage, by what taught them (`python -m benchmarks.tables.figure_stages`).\n",
         (
             Part("Lungs: COPDGene, five folds", "comparison_lungs.json", comparison_section, _FULL),
             Part("Hippocampus, MR", "comparison_hippocampus.json", comparison_section, _FULL),
@@ -90,22 +82,6 @@ PAGES = {
 }
 
 
-def main() -> None:
-    """Write the pages, or show some files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--out", type=Path, default=DOCS)
-    parser.add_argument("--show", type=Path, nargs="+", metavar="FILE")
-    options = parser.parse_args()
-    for file in options.show or ():
-        print(f"{file.stem}\n\n{comparison_section(file.name, json.loads(file.read_text()))}")
-    if not options.show:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for name, page in PAGES.items():
-            (options.out / name).write_text(rendered(page, options.results), encoding="utf-8")
-            print(options.out / name)
-
-
 def rendered(page: Page, results: Path) -> str:
     """A page's Markdown; the same bytes for the same results."""
     parts = [f"# {page.title}\n\n{_MADE}{page.about}"]
@@ -118,7 +94,3 @@ def rendered(page: Page, results: Path) -> str:
 
 def _missing(part: Part) -> str:
     return f"Not measured yet: there is no `benchmarks/results/{part.file}`. `{part.command}` makes it.\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.markdown import NONE, fixed, significant, table
+from benchmarks.tables.markdown import NONE, fixed, significant, table
 
 WAYS = {"whole": "whole registration", "h alone": "h's field alone"}
 

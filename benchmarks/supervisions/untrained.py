@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from benchmarks.supervision_runs import Job
+from benchmarks.supervisions.runs import Job
 from cst_core import plugins
 from cst_core.bisection import find_weight
 from cst_core.cli_options import TrainOptions, resolve_options

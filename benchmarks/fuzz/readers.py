@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from benchmarks.fuzz_seeds import (
+from benchmarks.fuzz.seeds import (
     GRID,
     MOVING,
     SMALL,

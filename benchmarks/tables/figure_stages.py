@@ -1,7 +1,7 @@
 """Fig. 1: Dice or landmark error of the test pairs after each stage, a line a supervision.
 
-    python -m benchmarks.figure_stages                                           # writes docs/results/stages.svg
-    python -m benchmarks.figure_stages runs/bench/comparison_*.json --out F.svg  # of these files
+    python -m benchmarks.tables.figure_stages                                           # writes docs/results/stages.svg
+    python -m benchmarks.tables.figure_stages runs/bench/comparison_*.json --out F.svg  # of these files
 
 Without files those of benchmarks/results: ``comparison_DATA.json`` whose rows have their runs' curves, and for data
 that has none the curve of a single run, ``DATA_run.json``. The background is transparent and the text grey: it is read
@@ -22,7 +22,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.tables import DOCS, RESULTS
+from benchmarks.tables.pages import DOCS, RESULTS
 
 TITLES = {"lungs": "lungs", "hippocampus": "hippocampus", "abdomen": "abdomen"}
 HEADS = {"dice": "Dice", "tre_mm": "TRE mm"}

@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.comparison_rows import figures, line, put_row, rows_of
 from benchmarks.record import circumstances
-from benchmarks.supervision_runs import (
+from benchmarks.supervisions.runs import (
     CommandError,
     Job,
     config_of,
@@ -37,8 +37,8 @@ from benchmarks.supervision_runs import (
     train,
     training_seconds,
 )
-from benchmarks.supervision_scores import curve, evaluated, pooled, tune
-from benchmarks.untrained import untrained, untrained_matched
+from benchmarks.supervisions.scores import curve, evaluated, pooled, tune
+from benchmarks.supervisions.untrained import untrained, untrained_matched
 from cst_core.errors import CstError
 
 RANDOM = "random features"

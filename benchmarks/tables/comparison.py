@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.markdown import NONE, fixed, probability, significant, table
-from benchmarks.table_settings import settings_of
-from benchmarks.table_statistics import Entry, Figure, entries, initial, p_value
+from benchmarks.tables.markdown import NONE, fixed, probability, significant, table
+from benchmarks.tables.settings import settings_of
+from benchmarks.tables.statistics import Entry, Figure, entries, initial, p_value
 
 REFERENCE = "self"
 NAMES = {REFERENCE: "self-training"}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.fuzz [--inputs 100000] [--seed 0] [--only WORD] [--json benchmarks/results/fuzz.json]
 
-Valid files are damaged (`fuzz_mutations.py`) and read by every reader (`fuzz_readers.py`), each in a process of its own
+Valid files are damaged (`mutations.py`) and read by every reader (`readers.py`), each in a process of its own
 that may write nowhere but in its folder (audit hook, and the folder is looked at), has little more memory than it began
 with, and a few seconds a file. Counted are files that could be read all the same and errors by their class; anything
 else is a finding: another exception, an error that does not name the file in one line, seconds, memory, files, programs
@@ -13,42 +13,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
-import random
 import re
 import sys
-import tempfile
 import time
-import zlib
 from collections import Counter
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from benchmarks.fuzz_mutations import HOSTILE, mutated
-from benchmarks.fuzz_readers import Reader, readers
-from benchmarks.fuzz_sandbox import Sandbox
+from benchmarks.fuzz.readers import Reader, readers
+from benchmarks.fuzz.worker import MEMORY_MB, SECONDS, content, outcomes
 from benchmarks.record import circumstances, write
-
-SECONDS = 5.0
-"""For one file; the slowest valid one takes a fiftieth."""
-MEMORY_MB = 300
-"""By which the process may grow for one file of a few kilobytes."""
-DEAD_SECONDS = 30.0
-"""Without a word from the process: it hangs where no signal is heard."""
-
-
-class Outcome(NamedTuple):
-    """What one input did."""
-
-    number: int
-    kind: str
-    """``read``, the class of a documented error, or ``finding``."""
-    text: str = ""
-    """Of a finding."""
 
 
 def main() -> None:
@@ -112,61 +88,6 @@ def shown(row: dict[str, Any]) -> str:
     name = f"{row['reader']} {row['file'][row['file'].find('.') :]}" if "volume" in row["reader"] else row["reader"]
     lines = [f"{name:32}{row['inputs']:8d}{row['read']:8d}{row['seconds']:7.1f}  {errors}"]
     return "\n".join(lines + [f"    {one['index']}: {one['what']}" for one in row["findings"]])
-
-
-def content(reader: Reader, seed: int, index: int) -> bytes:
-    """The input of this number: the same whatever came before it."""
-    if index < len(HOSTILE):
-        return HOSTILE[index]
-    draw = random.Random(zlib.crc32(f"{reader.name}/{reader.file}/{seed}/{index}".encode()))
-    return mutated(draw.choice(reader.seeds), reader.seeds, draw)
-
-
-def outcomes(reader: Reader, number: int, seed: int) -> Iterator[Outcome]:
-    """Of inputs 0 to ``number - 1``; a process that dies or hangs is replaced, and its input is a finding."""
-    context = multiprocessing.get_context("fork")
-    start = 0
-    while start < number:
-        ours, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=work, args=(reader, seed, start, number, theirs))
-        worker.start()
-        theirs.close()
-        for outcome in received(ours):
-            start = outcome.number + 1
-            yield outcome
-        if start < number:
-            worker.join(1.0)
-            hangs = worker.is_alive()
-            worker.kill()
-            worker.join()
-            yield Outcome(start, "finding", "hangs" if hangs else f"the process died (exit code {worker.exitcode})")
-            start += 1
-        worker.join()
-
-
-def received(connection: Connection) -> Iterator[Outcome]:
-    """What the worker sends, until it ends or says nothing any more."""
-    try:
-        while connection.poll(DEAD_SECONDS):
-            yield connection.recv()
-    except EOFError:
-        return
-
-
-def work(reader: Reader, seed: int, start: int, stop: int, connection: Connection) -> None:
-    """In a process of its own."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name, "inside")
-        folder.mkdir()
-        for file, data in reader.beside.items():
-            (folder / file).write_bytes(data)
-        sandbox = Sandbox(folder, SECONDS, MEMORY_MB)
-        for index in range(start, stop):
-            path = folder / reader.file
-            path.write_bytes(content(reader, seed, index))
-            kind, text = sandbox.try_out(lambda path=path: reader.read(path), path)
-            connection.send(Outcome(index, kind, text))
-    connection.close()
 
 
 if __name__ == "__main__":
