@@ -15,7 +15,7 @@ import sys
 from benchmarks.peers.point_tools import ENVIRONMENTS_OF_POINTS
 from benchmarks.peers.tools import ENVIRONMENTS, TOOLS
 
-REQUIREMENTS = {name: tool.requirements for name, tool in TOOLS.items()} | dict(ENVIRONMENTS_OF_POINTS)
+REQUIREMENTS = {tool.environment: tool.requirements for tool in TOOLS.values()} | dict(ENVIRONMENTS_OF_POINTS)
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 
 

@@ -43,7 +43,7 @@ class ToolMethod:
         self.requirements = tool.requirements
         self.options = {**self.settings.options, **(options or {})}
         self.adapter = FOLDER / "adapters" / f"{tool.adapter}.py"
-        self.python = str(ENVIRONMENTS / name / "bin" / "python")
+        self.python = str(ENVIRONMENTS / tool.environment / "bin" / "python")
 
     def identity(self) -> dict[str, Any]:
         """Settings, threads, and the adapter as it is written."""

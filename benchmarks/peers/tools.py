@@ -36,6 +36,8 @@ class Settings(NamedTuple):
 class Tool:
     """One row of the table."""
 
+    environment: str
+    """Which of `ENVIRONMENTS` it runs in; tools that share one have the same requirements."""
     adapter: str
     """A script of `adapters`."""
     requirements: tuple[str, ...]
@@ -51,45 +53,63 @@ class Tool:
         return self.small if preset == "small" else self.coarse
 
 
+_ALIGNED = "; no affine step, as the scans are aligned affinely"
 _NCC = {"metric": "NCC 2x2x2", "affine_metric": "NCC 2x2x2", "iterations": "100x50x10", "step": 0.5}
-_MORE = "ANTsPy's SyN (affine and SyN by mutual information), 100, 70 and 20 iterations instead of 40, 20 and 0"
+_MORE = "100, 70 and 20 iterations instead of 40, 20 and 0"
 _ANTS = {"type_of_transform": "SyN", "reg_iterations": (100, 70, 20), "initial_transform": "Identity"}
+_MI = f"ANTsPy's SyN by mutual information, {_MORE}"
+_CC = {"syn_metric": "CC", "syn_sampling": 4}
+_CC_SOURCE = f"ANTsPy's SyN by cross-correlation of radius 4, {_MORE}"
 _GREEDY = "Greedy's documentation: NCC 2x2x2, 100x50x10, step 0.5, default smoothing; affine by the same metric"
 _DIPY = "DIPY's syn_registration: CC of radius 4, levels 10, 10, 5; affine pipeline without the centres of mass"
 _SYN = {"pipeline": ["translation", "rigid", "affine"], "sigma_diff": 2.0, "radius": 4, "level_iters": [10, 10, 5]}
+_ELASTIX = "elastix's default parameter maps: mutual information, B-splines of 10 mm"
 _CONVEX = "convexAdam's defaults, MIND of radius 1 and dilation 2"
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
         "greedy": Tool(
+            "greedy",
             "greedy_3d",
             ("picsl_greedy==1.4.0.3",),
             Knob("sigma of the update, voxels", 1.732, 0.5, 8.0),
             Settings(_GREEDY, _NCC, masks=True),
-            Settings(f"{_GREEDY}, left out: the scans are aligned affinely", {**_NCC, "affine_metric": None}),
+            Settings(_GREEDY + _ALIGNED, {**_NCC, "affine_metric": None}),
         ),
         "ants": Tool(
+            "ants",
             "ants_syn",
             ("antspyx==0.6.3",),
             Knob("flow_sigma, voxels", 3.0, 0.5, 16.0),
-            Settings(_MORE, _ANTS, masks=True),
-            Settings(_MORE, _ANTS),
+            Settings(_MI, _ANTS, masks=True),
+            Settings(_MI + _ALIGNED, {**_ANTS, "type_of_transform": "SyNOnly"}),
+        ),
+        "ants-cc": Tool(
+            "ants",
+            "ants_syn",
+            ("antspyx==0.6.3",),
+            Knob("flow_sigma, voxels", 3.0, 0.5, 16.0),
+            Settings(_CC_SOURCE, {**_ANTS, **_CC}, masks=True),
+            Settings(_CC_SOURCE + _ALIGNED, {**_ANTS, **_CC, "type_of_transform": "SyNOnly"}),
         ),
         "elastix": Tool(
+            "elastix",
             "elastix_bspline",
             ("itk-elastix==0.25.4",),
             Knob("weight of the bending energy", 1.0, 1e-3, 1e4),
-            Settings("elastix's default parameter maps: mutual information, B-splines of 10 mm", {}, masks=True),
-            Settings("elastix's default parameter maps: mutual information, B-splines of 10 mm", {}),
+            Settings(_ELASTIX, {}, masks=True),
+            Settings(_ELASTIX + _ALIGNED, {"affine": None}),
         ),
         "dipy": Tool(
+            "dipy",
             "dipy_syn",
             ("dipy==1.12.1",),
             Knob("sigma_diff, voxels", 2.0, 0.5, 16.0),
             Settings(_DIPY, _SYN),  # with masks its affine step goes astray
-            Settings(_DIPY, _SYN),
+            Settings(_DIPY + _ALIGNED, {**_SYN, "pipeline": []}),
         ),
         "convexadam": Tool(
+            "convexadam",
             "convex_adam",
             ("convexAdam==0.2.0", "torch"),
             Knob("lambda_weight", 1.25, 0.01, 1000.0),
@@ -97,6 +117,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             Settings(f"{_CONVEX}; grid of 3 voxels, the 12 mm that 6 voxels are at 2 mm", {"grid_sp": 3}),
         ),
         "deeds": Tool(
+            "deeds",
             "deeds_bcv",
             ("nibabel", "scipy"),
             Knob("-a", 1.6, 0.1, 100.0),

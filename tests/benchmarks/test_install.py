@@ -1,6 +1,6 @@
 """What pip is told."""
 
-from benchmarks.peers.install import pip_arguments
+from benchmarks.peers.install import REQUIREMENTS, pip_arguments
 from benchmarks.peers.tools import FOLDER, TOOLS
 
 
@@ -16,3 +16,8 @@ def test_every_tool_has_its_adapter() -> None:
     for name, tool in TOOLS.items():
         assert (FOLDER / "adapters" / f"{tool.adapter}.py").exists(), name
         assert tool.knob.low < tool.knob.default < tool.knob.high
+
+
+def test_tools_of_one_environment_need_the_same() -> None:
+    for tool in TOOLS.values():
+        assert REQUIREMENTS[tool.environment] == tool.requirements

@@ -1,4 +1,4 @@
-"""DIPY: affine by mutual information, then its SyN with cross-correlation."""
+"""DIPY: affine by mutual information unless the job leaves it out, then its SyN with cross-correlation."""
 
 from __future__ import annotations
 
@@ -36,14 +36,7 @@ def load(job: Job) -> Scans:
 def register(job: Job, scans: Scans) -> Registered:
     """``strength``: deviation of the Gaussian that smooths the update field, voxels (`sigma_diff`)."""
     settings: dict[str, Any] = dict(job.options) | ({} if job.strength is None else {"sigma_diff": job.strength})
-    _, prealign = affine_registration(
-        scans.moving,
-        scans.fixed,
-        moving_affine=scans.affine,
-        static_affine=scans.affine,
-        pipeline=settings["pipeline"],
-        **scans.masks,
-    )
+    prealign = _affine(scans, settings["pipeline"]) if settings["pipeline"] else None
     metric = CCMetric(3, sigma_diff=settings["sigma_diff"], radius=settings["radius"])
     syn = SymmetricDiffeomorphicRegistration(metric, level_iters=settings["level_iters"])
     mapping = syn.optimize(
@@ -59,6 +52,18 @@ def register(job: Job, scans: Scans) -> Registered:
     world = sites @ scans.affine[:3, :3].T + scans.affine[:3, 3]
     there = np.asarray(mapping.transform_points(world, coord2world=np.eye(4), world2coord=np.eye(4)))
     return Registered((there - world).T.reshape(3, *shape), settings, lambda: mapping.transform(scans.moving))
+
+
+def _affine(scans: Scans, pipeline: list[str]) -> np.ndarray:
+    _, found = affine_registration(
+        scans.moving,
+        scans.fixed,
+        moving_affine=scans.affine,
+        static_affine=scans.affine,
+        pipeline=pipeline,
+        **scans.masks,
+    )
+    return found
 
 
 def _opened(file: str) -> Any:

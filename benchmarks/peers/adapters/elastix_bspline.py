@@ -1,4 +1,7 @@
-"""elastix through itk-elastix: its default affine and B-spline parameter maps, with what the job changes."""
+"""elastix through itk-elastix: its default affine and B-spline parameter maps, with what the job changes.
+
+A job that has None for the affine one leaves it out.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ def load(job: Job) -> dict[str, Any]:
 def register(job: Job, images: dict[str, Any]) -> Registered:
     """``strength``: weight of the bending energy beside mutual information."""
     itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(job.threads)
-    changed = {stage: dict(job.options.get(stage, {})) for stage in ("affine", "bspline")}
+    stages = [stage for stage in ("affine", "bspline") if job.options.get(stage, {}) is not None]
+    changed = {stage: dict(job.options.get(stage, {})) for stage in stages}
     if job.strength is not None:
         changed["bspline"]["Metric1Weight"] = [str(job.strength)]
     parameters = itk.ParameterObject.New()
