@@ -3,10 +3,11 @@
     python -m benchmarks.scaling --json benchmarks/results/scaling.json                       # all parts
     python -m benchmarks.scaling --json benchmarks/results/scaling.json --parts side batch    # these anew
 
-Each point is a process of its own on one thread (`benchmarks.scaling_points`); its peak memory is the kernel's. Data
-are made up, in a temporary folder: volumes of 32^3 voxels, clouds of 512 points. Of ``scans`` and ``clouds`` as many
-pairs are labelled, and as many steps trained, at every number of scans: what grows with it is waste. An exponent is the
-slope of the least-squares line through the logarithms; that of memory is of what the process took beyond its start.
+Each point is a process of its own on one thread (`benchmarks.scaling_points`); its peak memory is the kernel's, its
+seconds the processor's. Data are made up, in a temporary folder: volumes of 32^3 voxels, clouds of 512 points. Of
+``scans`` and ``clouds`` as many pairs are labelled, and as many steps trained, at every number of scans: what grows with
+it is waste. An exponent is the slope of the least-squares line through the logarithms; that of memory is of what the
+process took beyond its start.
 ``batch``: many registrations by `benchmarks.scaling_batch`.
 """
 
@@ -35,12 +36,13 @@ from cst_points.formats import write_cloud
 SCANS = (5, 20, 80, 400)
 SIDES = (64, 96, 128, 192, 256)
 LABELS = (250, 500, 1000, 2000)
-PAIRS = (10_000,)
+PAIRS = (1000, 10_000)
 VOXELS, POINTS = (32, 32, 32), 512
 FITTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "scans": ("n", ("open_s", "label_s", "step_s", "growth_mb")),
     "clouds": ("n", ("open_s", "label_s", "step_s", "growth_mb")),
     "side": ("voxels", ("pair_s", "growth_mb")),
+    "batch": ("n", ("done_s", "kept_s", "done_read_bytes", "kept_read_bytes", "done_mb")),
     "store": ("n", ("put_s", "written_bytes", "growth_mb")),
 }
 """By part: against what the exponents are, and of what."""

@@ -5,7 +5,8 @@
     python -m benchmarks.scaling_points side 128            # register one pair of volumes of 128^3 voxels
     python -m benchmarks.scaling_points store 4000          # keep so many tiny labels on disk
 
-Peak memory is what the kernel says to the parent; ``start_mb`` is that of this process before it begins.
+Peak memory is what the kernel says to the parent; ``start_mb`` is that of this process before it begins. Seconds are
+the processor's, on one thread, so that other work on the machine counts less.
 """
 
 from __future__ import annotations
@@ -83,19 +84,19 @@ def clouds(folder: str) -> dict[str, Any]:
 
 def training(plugin: BackendPlugin[Any], config: Any, folder: str) -> dict[str, Any]:
     """Open a data set, and train one short stage on labels of a bounded number of its pairs."""
-    begin, before = time.perf_counter(), resident_mb()
+    begin, before = time.process_time(), resident_mb()
     data = plugin.read_data(folder, None, config, "cpu")
-    opened, held = time.perf_counter() - begin, resident_mb()
+    opened, held = time.process_time() - begin, resident_mb()
     backend = plugin.backend(config, "cpu")
     pairs = pairs_of(data.train)
     # the size of a label, and whatever is compiled at the first call
     made = backend.register(plugin.untrained(backend, 0), pairs[0]).refined
     room = (LABELS + 0.5) * made.numel() * 2 / 1e9
     train = TrainConfig(stages=1, iterations=STEPS, batch_size=2, max_labels_gb=room)
-    times: dict[str, list[float]] = {"begin": [time.perf_counter()], "label": [], "step": []}
+    times: dict[str, list[float]] = {"begin": [time.process_time()], "label": [], "step": []}
 
     def watch(event: Event) -> None:
-        times.setdefault(event.kind, []).append(time.perf_counter())
+        times.setdefault(event.kind, []).append(time.process_time())
 
     with tempfile.TemporaryDirectory() as name:
         self_train(
@@ -123,9 +124,9 @@ def side(voxels: str) -> dict[str, Any]:
     network, pair = backend.untrained(0).eval(), volumes((n, n, n))
     small = volumes((64, 64, 64))
     backend.register(network, small)  # compiles
-    begin = time.perf_counter()
+    begin = time.process_time()
     backend.register(network, pair)
-    return {"voxels": n**3, "pair_s": time.perf_counter() - begin}
+    return {"voxels": n**3, "pair_s": time.process_time() - begin}
 
 
 def store(labels: str) -> dict[str, Any]:
@@ -134,13 +135,13 @@ def store(labels: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "labels")
         kept = PseudoLabels(n, folder, "0" * 64)
-        begin, written = time.perf_counter(), written_bytes()
+        begin, written = time.process_time(), io_bytes()[1]
         for pair in range(n):
             kept.put(pair, field, 1.0)
-        put, written = time.perf_counter() - begin, written_bytes() - written
-        begin = time.perf_counter()
+        put, written = time.process_time() - begin, io_bytes()[1] - written
+        begin = time.process_time()
         found = PseudoLabels(n, folder, "0" * 64)
-        opened = time.perf_counter() - begin
+        opened = time.process_time() - begin
         assert not found.missing
         index = (folder / "index.jsonl").stat().st_size
     return {"put_s": put / n, "open_s": opened, "index_bytes": index / n, "written_bytes": written / n}
@@ -165,11 +166,11 @@ def resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3
 
 
-def written_bytes() -> int:
-    """By this process so far, as it asked for it; 0 where the kernel does not say."""
+def io_bytes() -> tuple[int, int]:
+    """Read and written by this process so far, as it asked for it; 0 where the kernel does not say."""
     told = Path("/proc/self/io")
-    lines = told.read_text().splitlines() if told.exists() else []
-    return next((int(line.split()[1]) for line in lines if line.startswith("wchar")), 0)
+    lines = dict(line.split(": ") for line in told.read_text().splitlines()) if told.exists() else {}
+    return int(lines.get("rchar", 0)), int(lines.get("wchar", 0))
 
 
 PARTS: dict[str, Callable[[str], dict[str, Any]]] = {"scans": scans, "clouds": clouds, "side": side, "store": store}
