@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cst_core import plugins
+from cst_core.batch_summary import SUMMARY, BatchSummary, finished, summarise
 from cst_core.environment import choose_device
 from cst_core.errors import ConfigError, CstError
 from cst_core.evaluation import number
@@ -20,6 +21,10 @@ from cst_core.plugin import BackendPlugin
 from cst_core.register import INPUTS, check_request, identity, register, register_files_of, request_from
 from cst_core.register_batch import Batch, Outcome, check_batch_folder, register_batch
 from cst_core.result_folder import check_free
+from cst_core.shard import WHOLE, Shard
+
+_NAMED = 5
+"""Failed pairs that the last line names."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class RegisterOptions:
     device: str
     overwrite: bool
     resume: bool
+    shard: Shard = WHOLE
 
 
 def run(options: RegisterOptions, console: Console) -> None:
@@ -94,28 +100,46 @@ def result_table(result: Mapping[str, Any]) -> Table:
 
 
 def _batch(options: RegisterOptions, plugin: BackendPlugin[Any], source: Path, console: Console) -> None:
-    pairs = read_pairs(source)
-    check_batch_folder(options.out, pairs, options.resume, options.overwrite)
+    pairs, shard = read_pairs(source), options.shard
+    check_batch_folder(options.out, shard.of(pairs), options.resume, options.overwrite)
     device = choose_device(options.device)
     model = load_model(options.model, plugin, device, options.assignments)
     batch = Batch(plugin, model, options.model, options.affine, device, options.resume, options.overwrite)
 
-    def told(outcome: Outcome) -> None:
-        console.print(_line(outcome), markup=False, highlight=False, soft_wrap=True)
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    outcomes = register_batch(batch, pairs, options.out, told)
-    failed = [outcome.id for outcome in outcomes if outcome.what == "failed"]
-    console.print(
-        f"{len(outcomes) - len(failed)} of {len(outcomes)} pairs complete in {options.out}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    became = register_batch(batch, pairs, options.out, lambda outcome: say(_line(outcome)), shard)
+    failed = [id for id, what in became.items() if what == "failed"]
+    share = "" if shard == WHOLE else f" of the share {shard}"
+    say(f"{len(became) - len(failed)} of {len(became)} pairs{share} complete in {options.out}")
+    ready = finished(pairs, options.out)
+    if ready == len(pairs):
+        say_summary(summarise(pairs, options.out), options.out, say)
+    else:
+        say(f"{ready} of all {len(pairs)} pairs are finished; the call that finishes the last writes {SUMMARY}")
     if failed:
+        more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         raise CstError(
-            f"--pairs {source}: {len(failed)} of {len(outcomes)} pairs failed ({', '.join(failed)}); "
+            f"--pairs {source}: {len(failed)} of {len(became)} pairs failed ({', '.join(failed[:_NAMED])}{more}); "
             "correct them and pass --resume"
         )
+
+
+def say_summary(found: BatchSummary, out: Path, say: Callable[[str], None]) -> None:
+    """Of all pairs, whichever process registered them."""
+    means = []
+    for heading, name, digits in (("Dice", "dice", 3), ("TRE mm", "tre_mm", 2), ("correlation", "ncc", 3)):
+        if name in found.mean:
+            means.append(f"{heading} {number(found.mean.get(f'{name}_initial'), digits)} -> ")
+            means[-1] += number(found.mean[name], digits)
+    for heading, name, digits in (("folding %", "folding_percent", 3), ("seconds", "seconds", 1)):
+        if name in found.mean:
+            means.append(f"{heading} {number(found.mean[name], digits)}")
+    say(f"All pairs: {found.complete} complete, {len(found.failed)} failed" + "".join(f"; {mean}" for mean in means))
+    if found.verdicts:
+        say("Confidence: " + ", ".join(f"{count} {word}" for word, count in sorted(found.verdicts.items())))
+    say(f"Summary: {out / SUMMARY}")
 
 
 def _line(outcome: Outcome) -> str:
@@ -143,5 +167,7 @@ def _check(options: RegisterOptions) -> None:
         raise ConfigError("cst register: give FIXED and MOVING, or --pairs FILE.csv; see cst register --help")
     if options.pairs is None and options.resume:
         raise ConfigError("--resume: is for a batch (--pairs); pass --overwrite to register a pair again")
+    if options.pairs is None and options.shard != WHOLE:
+        raise ConfigError(f"--shard {options.shard}: is for a batch (--pairs); leave it out")
     if options.resume and options.overwrite:
         raise ConfigError("--resume: keeps what --overwrite would replace; pass one of the two")

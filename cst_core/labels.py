@@ -3,72 +3,79 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cst_core.errors import CheckpointError
 from cst_core.files import replace_atomically
-
-
-class _Label(NamedTuple):
-    field: Tensor
-    difficulty: float
-    sha256: str
+from cst_core.label_index import Entry, LabelIndex
 
 
 class PseudoLabels:
     """The labels of one stage: ``labels[i]`` is the refined field ``(3, *sites)`` of pair i, mm, float16.
 
     Fields may differ in size from pair to pair, and pairs may stay without one. With a ``folder`` they live on disk,
-    one ``.npy`` file a pair beside ``index.json`` with difficulties and checksums, and a label that is there already is
+    one ``.npy`` file a pair beside an index with difficulties and checksums, and a label that is there already is
     not made again: they are a function of ``source`` (a digest of weights, data and configuration) and of nothing else,
     so a folder with another source, a missing file or a wrong checksum counts as no label at all.
+
+    No file stays open or mapped: a process may have a thousand open files and some ten thousand maps.
     """
 
     def __init__(self, n_pairs: int, folder: Path | None = None, source: str = "") -> None:
         self._n_pairs = n_pairs
-        self._kept: dict[int, _Label] = {}
         self._folder = folder
-        self._source = source
+        self._fields: dict[int, Tensor] = {}
+        self._difficulties: dict[int, float] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._recover(folder)
+            self._index = LabelIndex(folder, source, n_pairs)
+            for pair, entry in self._index.entries.items():
+                if self._is_label(pair, entry):
+                    self._difficulties[pair] = entry.difficulty
 
     def __len__(self) -> int:
         """Of all pairs, with a label or without."""
         return self._n_pairs
 
     def __contains__(self, pair: int) -> bool:
-        return pair in self._kept
+        return pair in self._difficulties
 
     def __getitem__(self, pair: int) -> Tensor:
-        if pair not in self._kept:
+        if pair not in self._difficulties:
             raise KeyError(f"pair {pair} has no label yet")
-        return self._kept[pair].field
+        if self._folder is None:
+            return self._fields[pair]
+        try:
+            return _map(self._file(pair))
+        except (OSError, ValueError):
+            raise CheckpointError(
+                f"{self._file(pair)}: was removed or damaged while it was trained on; go on with --resume, which makes "
+                "it again"
+            ) from None
 
     @property
     def pairs(self) -> Sequence[int]:
         """Those that have a label, in order."""
-        return sorted(self._kept)
+        return sorted(self._difficulties)
 
     @property
     def missing(self) -> Sequence[int]:
         """The pairs that have none, in order."""
-        return [pair for pair in range(self._n_pairs) if pair not in self._kept]
+        return [pair for pair in range(self._n_pairs) if pair not in self._difficulties]
 
     @property
     def difficulties(self) -> Sequence[float]:
         """Mean |u_h - u_refined| of each of `pairs`, mm (Sec. 2.3.1)."""
-        return [self._kept[pair].difficulty for pair in self.pairs]
+        return [self._difficulties[pair] for pair in self.pairs]
 
     def difficulty(self, pair: int) -> float:
         """Of one pair that has a label, mm."""
-        return self._kept[pair].difficulty
+        return self._difficulties[pair]
 
     def put(self, pair: int, refined: Tensor, difficulty: float) -> None:
         """Keep the label of one pair: ``refined`` ``(3, *sites)`` mm, finite; on disk at once with a folder."""
@@ -76,32 +83,26 @@ class PseudoLabels:
         if not torch.isfinite(label).all():  # half precision ends at 65504 mm
             raise ValueError(f"label of pair {pair}: every displacement must be finite, some are not")
         if self._folder is None:
-            self._kept[pair] = _Label(label, difficulty, "")
-            return
-        path = self._file(pair)
-        with replace_atomically(path) as partial, partial.open("wb") as stream:
-            np.save(stream, label.numpy())
-        self._kept[pair] = _Label(_map(path), difficulty, _digest(path))
-        told = {str(i): [one.difficulty, one.sha256] for i, one in self._kept.items()}
-        with replace_atomically(self._folder / "index.json") as partial:
-            partial.write_text(json.dumps({"source": self._source, "pairs": self._n_pairs, "labels": told}))
+            self._fields[pair] = label
+        else:
+            path = self._file(pair)
+            with replace_atomically(path) as partial, partial.open("wb") as stream:
+                np.save(stream, label.numpy())
+            self._index.add(pair, Entry(difficulty, _digest(path)))
+        self._difficulties[pair] = difficulty
 
     def _file(self, pair: int) -> Path:
         return Path(self._folder or "", f"{pair:06d}.npy")
 
-    def _recover(self, folder: Path) -> None:
+    def _is_label(self, pair: int, entry: Entry) -> bool:
+        path = self._file(pair)
         try:
-            index = json.loads((folder / "index.json").read_text())
-            if index["source"] != self._source or index["pairs"] != self._n_pairs:
-                return
-            for name, (hardness, digest) in index["labels"].items():
-                pair, hardness = int(name), float(hardness)
-                if 0 <= pair < self._n_pairs and self._file(pair).exists() and _digest(self._file(pair)) == digest:
-                    label = _map(self._file(pair))
-                    if label.dtype == torch.float16 and label.ndim > 1 and label.shape[0] == 3:
-                        self._kept[pair] = _Label(label, hardness, digest)
-        except Exception:  # numpy and json raise many unrelated types on damaged bytes
-            return  # which only cost the time to make labels again
+            if not path.exists() or _digest(path) != entry.sha256:
+                return False
+            label = _map(path)
+        except Exception:  # numpy raises many unrelated types on damaged bytes
+            return False
+        return label.dtype == torch.float16 and label.ndim > 1 and label.shape[0] == 3
 
 
 def _map(path: Path) -> Tensor:

@@ -57,15 +57,22 @@ def check_request(request: RegisterRequest, out: Path) -> None:
         raise DataError(f"{request.fixed_labels}: labels of the fixed scan alone measure nothing; give both, or none")
 
 
-def identity(model: Model, reference: str, request: RegisterRequest, backend: str) -> dict[str, Any]:
-    """What a result is a function of: backend, model, options and the contents of all inputs; part of register.json."""
+def model_identity(model: Model, reference: str) -> dict[str, Any]:
+    """The model's part of `identity`: its weights are read for it."""
+    sha256 = None if model.file is None else _sha256(model.file)
+    return {"reference": reference, "description": model.description, "sha256": sha256}
+
+
+def identity(
+    model: Model, reference: str, request: RegisterRequest, backend: str, of_model: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a result is a function of: backend, model, options and the contents of all inputs; part of register.json.
+
+    ``of_model``: `model_identity`, where it is known.
+    """
     return {
         "backend": backend,
-        "model": {
-            "reference": reference,
-            "description": model.description,
-            "sha256": None if model.file is None else _sha256(model.file),
-        },
+        "model": dict(of_model or model_identity(model, reference)),
         "options": {"affine": request.affine, "set": dict(model.settings), "device": request.device},
         "inputs": {name: _named(getattr(request, name)) for name in INPUTS},
     }
@@ -96,7 +103,15 @@ def register(
         CstError: the files cannot be used, or ``out`` is taken.
     """
     check_free(out, overwrite)
-    remove_stale(out.parent, out.name)
+    if out.parent.is_dir():
+        remove_stale(out.parent, out.name)
+    return registered(plugin, model, request, known, out)
+
+
+def registered(
+    plugin: BackendPlugin[Any], model: Model, request: RegisterRequest, known: Mapping[str, Any], out: Path
+) -> dict[str, Any]:
+    """`register` where ``out`` is known to be free, or to be replaced: the folder that it lies in is not looked at."""
     with staged(out) as folder:
         with memory_advice(plugin, f"registering {request.moving.name} to {request.fixed.name}"):
             part = register_files_of(plugin).register_files(model, request, folder)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from cst_core.batch_summary import note_failure
 from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.formats.pair_list import Listed
-from cst_core.lock import lock
 from cst_core.models import Model
 from cst_core.plugin import BackendPlugin
-from cst_core.register import check_request, identity, read_result, register, request_from, same_request
-from cst_core.result_folder import remove_stale
+from cst_core.register import (
+    check_request,
+    identity,
+    model_identity,
+    read_result,
+    registered,
+    request_from,
+    same_request,
+)
+from cst_core.result_folder import check_free, remove_stale
+from cst_core.shard import WHOLE, Shard, held
 
 
 class Outcome(NamedTuple):
@@ -52,38 +60,44 @@ def check_batch_folder(out: Path, pairs: Sequence[Listed], resume: bool, overwri
         )
 
 
-def register_batch(batch: Batch, pairs: Sequence[Listed], out: Path, told: Callable[[Outcome], None]) -> list[Outcome]:
-    """Register all pairs, each into ``out/<id>``; ``told`` hears of each when it is finished.
+def register_batch(
+    batch: Batch, pairs: Sequence[Listed], out: Path, told: Callable[[Outcome], None], shard: Shard = WHOLE
+) -> dict[str, str]:
+    """Register all pairs, or those of a ``shard``, each into ``out/<id>``; ``told`` hears of each when it is finished.
 
     With ``resume``, results of the same model, options and inputs are kept and others are replaced; what a killed
-    process left is removed.
+    process left is removed. Why a pair failed stands in ``out/<id>.failed.txt``.
+
+    Returns:
+        What became of each pair, as `Outcome.what`; the results themselves are on the disk, not in memory.
 
     Raises:
         CstError: the folder is taken, or in use by another process.
     """
-    check_batch_folder(out, pairs, batch.resume, batch.overwrite)
+    own = shard.of(pairs)
+    check_batch_folder(out, own, batch.resume, batch.overwrite)
     out.mkdir(parents=True, exist_ok=True)
-    handle = lock(out)
-    try:
-        remove_stale(out)
-        outcomes = []
-        for pair in pairs:
-            outcomes.append(_one(batch, pair, out / pair.id))
-            told(outcomes[-1])
-        return outcomes
-    finally:
-        os.close(handle)
+    with held(out, shard):
+        remove_stale(out, *(id for id, _ in own))
+        weights = model_identity(batch.model, batch.reference)
+        became = {}
+        for pair in own:
+            outcome = _one(batch, pair, out / pair.id, weights)
+            note_failure(out / pair.id, outcome.error)
+            became[pair.id] = outcome.what
+            told(outcome)
+        return became
 
 
-def _one(batch: Batch, pair: Listed, out: Path) -> Outcome:
+def _one(batch: Batch, pair: Listed, out: Path, weights: Mapping[str, Any]) -> Outcome:
     try:
         request = request_from(pair.paths, batch.affine, batch.device)
         check_request(request, out)
-        known = identity(batch.model, batch.reference, request, batch.plugin.name)
+        known = identity(batch.model, batch.reference, request, batch.plugin.name, weights)
         if batch.resume and (result := _kept(out, known)) is not None:
             return Outcome(pair.id, "kept", result, None)
-        replace = batch.resume or batch.overwrite
-        result = register(batch.plugin, batch.model, request, known, out, replace)
+        check_free(out, batch.resume or batch.overwrite)
+        result = registered(batch.plugin, batch.model, request, known, out)
         return Outcome(pair.id, "done", result, None)
     except CstError as error:
         return Outcome(pair.id, "failed", None, str(error))

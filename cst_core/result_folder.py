@@ -35,6 +35,9 @@ def staged(out: Path) -> Iterator[Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     staging, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("partial", "replaced"))
+    # a killed process may have had our number: in containers all have the same
+    _restore_or_remove(old, out)
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
         yield staging
@@ -45,23 +48,33 @@ def staged(out: Path) -> Iterator[Path]:
             os.replace(out, old)
         os.replace(staging, out)
     finally:
-        if old.exists() and not out.exists():
-            os.replace(old, out)
-        for folder in (staging, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        _restore_or_remove(old, out)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def remove_stale(parent: Path, name: str = "*") -> None:
-    """Remove what killed processes left of ``parent/name``; an old result that had lost its name gets it back."""
-    for path in parent.glob(f".{name}.*"):
-        found = _STAGING.fullmatch(path.name)
-        if not found or not path.is_dir() or _alive(int(found[2])):
+def remove_stale(parent: Path, *names: str) -> None:
+    """Remove what killed processes left of ``parent/name``, of whatever name if none is given.
+
+    An old result that had lost its name gets it back.
+    """
+    wanted = set(names)
+    with os.scandir(parent) as entries:
+        stale = [(entry.name, found) for entry in entries if (found := _STAGING.fullmatch(entry.name))]
+    for name, found in stale:
+        path = parent / name
+        if (wanted and found[1] not in wanted) or not path.is_dir() or _alive(int(found[2])):
             continue
-        out = parent / found[1]
-        if found[3] == "replaced" and not out.exists():
-            os.replace(path, out)
+        if found[3] == "replaced":
+            _restore_or_remove(path, parent / found[1])
         else:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _restore_or_remove(replaced: Path, out: Path) -> None:
+    if replaced.exists() and not out.exists():
+        os.replace(replaced, out)
+    else:
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _alive(process: int) -> bool:

@@ -50,10 +50,19 @@ def register(
     resume: Annotated[
         bool, typer.Option("--resume", help="Of a batch: keep complete results of the same files and options.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Of a batch: every N-th pair from the K-th on, for task K of a cluster's array of N; "
+            "all tasks write into one --out.",
+        ),
+    ] = None,
 ) -> None:
     """Register one pair of files, or many: transforms, warped scan, measures and a report."""
     from cst_core.cli_register import RegisterOptions, run
     from cst_core.progress import open_console
+    from cst_core.shard import WHOLE, parse_shard
 
     inputs = {
         "fixed": fixed,
@@ -65,6 +74,16 @@ def register(
         "landmarks": landmarks,
     }
     options = RegisterOptions(
-        backend, model, out, inputs, pairs, not no_affine, assignments or [], device.value, overwrite, resume
+        backend,
+        model,
+        out,
+        inputs,
+        pairs,
+        not no_affine,
+        assignments or [],
+        device.value,
+        overwrite,
+        resume,
+        WHOLE if shard is None else parse_shard(shard),
     )
     run(options, open_console())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from cst_core.formats.landmark_files import read_landmarks as read_core_landmark
 from cst_core.formats.nifti import read_volume as read_nifti
 from cst_core.formats.pair_list import read_pairs
 from cst_core.formats.point_list import read_points
+from cst_core.label_index import INDEX, Entry, LabelIndex
 from cst_core.labels import PseudoLabels
 from cst_core.manifest import read_manifest
 from cst_core.models import load_model
@@ -100,7 +100,7 @@ def readers() -> list[Reader]:
         Reader("comparison", "r.json", records_["comparison"], lambda path: read_comparison(path, "points")),
         Reader("crop json", "crop.json", records_["crop"], read_crop),
         Reader("resume.pt", "resume.pt", training_["snapshot"], _snapshot),
-        Reader("label index", "index.json", training_["index"], _label_index, {"000000.npy": training_["field"][0]}),
+        Reader("label index", INDEX, training_["index"], _label_index, {"000000.npy": training_["field"][0]}),
         Reader("label field", "000000.npy", training_["field"], _label_field),
         Reader("keypoint release", "data.pth", training_["release"], _release, {_LANDMARKS: training_["truth"][0]}),
         Reader("release landmarks", _LANDMARKS, training_["truth"], _release, {"data.pth": training_["release"][0]}),
@@ -188,9 +188,8 @@ def _label_index(path: Path) -> object:
 def _label_field(path: Path) -> object:
     """With a checksum that fits: as somebody would make it who means harm."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    index = {"source": "s", "difficulty": [1.0], "sha256": [digest]}
-    beside = path.with_name("index.json")
-    beside.write_text(json.dumps(index))
+    beside = path.with_name(INDEX)
+    LabelIndex(path.parent, "s", 1).add(0, Entry(1.0, digest))
     try:
         return PseudoLabels(1, path.parent, "s").missing
     finally:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from cst_core.config import Resolved, TrainConfig, to_toml
 from cst_core.field import Grid
+from cst_core.label_index import INDEX
 from cst_core.labels import PseudoLabels
 from cst_core.manifest import Origin
 from cst_core.models import save_model
@@ -189,7 +190,7 @@ def training() -> Seeds:
         labels = PseudoLabels(2, Path(name), "s")
         for pair in (0, 1):
             labels.put(pair, torch.ones(3, 5), 1.0)
-        index, field = (Path(name, file).read_bytes() for file in ("index.json", "000000.npy"))
+        index, field = (Path(name, file).read_bytes() for file in (INDEX, "000000.npy"))
     stream, truth = io.BytesIO(), io.BytesIO()
     torch.save({name: torch.rand(1, 4, 3) for name in ("lm_copd_exh", "lm_copd_insp")}, truth)
     clouds = {"kpts_fix": [torch.rand(5, 3)], "kpts_mov": [torch.rand(6, 3)]}

@@ -34,6 +34,7 @@ from cst_core.formats import itk_trial
 from cst_core.formats.landmark_files import read_landmarks
 from cst_core.formats.learn2reg import read_learn2reg_npz
 from cst_core.formats.nifti import read_grid, read_volume
+from cst_core.label_index import Entry, LabelIndex
 from cst_core.labels import PseudoLabels
 from cst_core.models import load_model, save_model
 from cst_core.plugins import load
@@ -132,7 +133,7 @@ def test_arrays_of_objects_are_not_run(tmp_path: Path):
     np.savez(tmp_path / "c.npz", points=array, arr_0=array)
     np.save(tmp_path / "000000.npy", array)
     digest = hashlib.sha256((tmp_path / "000000.npy").read_bytes()).hexdigest()
-    (tmp_path / "index.json").write_text(json.dumps({"source": "s", "difficulty": [1.0], "sha256": [digest]}))
+    LabelIndex(tmp_path, "s", 1).add(0, Entry(1.0, digest))
     with nothing_done():
         with pytest.raises(DataError, match=r"c\.npz"):
             read_cloud(tmp_path / "c.npz")
@@ -344,8 +345,7 @@ def test_label_files_that_are_no_labels(tmp_path: Path):
     """With a checksum that fits."""
     for data in (b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f2',", b"", _array(np.zeros((4, 3), np.float32))):
         (tmp_path / "000000.npy").write_bytes(data)
-        index = {"source": "s", "difficulty": [1.0], "sha256": [hashlib.sha256(data).hexdigest()]}
-        (tmp_path / "index.json").write_text(json.dumps(index))
+        LabelIndex(tmp_path, "s", 1).add(0, Entry(1.0, hashlib.sha256(data).hexdigest()))
         assert PseudoLabels(1, tmp_path, "s").missing == [0]
 
 

@@ -1,38 +1,12 @@
 """What is common to all backends: the toy's plugin with a registration that writes one small file."""
 
-import json
-from pathlib import Path
-
 import pytest
+from registering import Registering
 
 from cst_core.errors import ConfigError, DataError
 from cst_core.models import load_model
 from cst_core.plugin import RegisterRequest
 from cst_core.register import check_request, identity, read_result, register, register_files_of, same_request
-from cst_core.register_batch import Batch, register_batch
-
-
-class Registering:
-    """The toy, able to register text files; one that says ``broken`` it refuses."""
-
-    def __init__(self, toy) -> None:
-        self._toy, self.calls = toy, 0
-
-    def __getattr__(self, name):
-        return getattr(self._toy, name)
-
-    def register_files(self, model, request, folder):
-        assert model.description
-        assert list(folder.iterdir()) == []
-        self.calls += 1
-        (folder / "half").write_text("half")
-        text = request.moving.read_text()
-        if text == "broken":
-            raise DataError(f"{request.moving}: is broken; mend it")
-        if text == "unforeseen":
-            raise RuntimeError("two\nlines")
-        return {"final": {"dice": float("nan"), "tre_mm": 1.0}, "initial": {}, "seconds": {"total": 0.1}, "notes": [],
-                "files": {}, "confidence": None}  # fmt: skip
 
 
 @pytest.fixture
@@ -50,22 +24,6 @@ def request_(tmp_path):
     for name in ("fixed", "moving"):
         (tmp_path / name).write_text(name)
     return RegisterRequest(tmp_path / "fixed", tmp_path / "moving")
-
-
-def batch(plugin, model, **given):
-    return Batch(plugin, model, "random", True, "cpu", **({"resume": False, "overwrite": False} | given))
-
-
-def write_pairs(tmp_path: Path, **texts: str):
-    from cst_core.formats.pair_list import read_pairs
-
-    rows = ["id,fixed,moving"]
-    for id, text in texts.items():
-        (tmp_path / f"{id}.txt").write_text(text)
-        rows.append(f"{id},f.txt,{id}.txt")
-    (tmp_path / "f.txt").write_text("f")
-    (tmp_path / "pairs.csv").write_text("\n".join(rows))
-    return read_pairs(tmp_path / "pairs.csv")
 
 
 def test_a_backend_that_cannot_register_files_says_so(toy):
@@ -132,34 +90,3 @@ def test_the_same_request_is_known_by_content_and_options(model, request_, tmp_p
     assert not same_request(known, identity(model, "random", without, "toy"))
     assert not same_request(known, identity(model, "random:long", request_, "toy"))
     assert not same_request({}, known)
-
-
-def test_a_batch_goes_on_after_failures_and_resumes(plugin, model, tmp_path):
-    pairs, out, told = write_pairs(tmp_path, a="a", b="broken", c="unforeseen", d="d"), tmp_path / "out", []
-    outcomes = register_batch(batch(plugin, model), pairs, out, told.append)
-    assert told == outcomes
-    assert [outcome.what for outcome in outcomes] == ["done", "failed", "failed", "done"]
-    assert outcomes[1].error == f"{tmp_path}/b.txt: is broken; mend it"
-    assert outcomes[2].error == "RuntimeError: two lines"
-    assert sorted(path.name for path in out.iterdir()) == [".lock", "a", "d"]
-
-    with pytest.raises(ConfigError, match="--resume"):
-        register_batch(batch(plugin, model), pairs, out, told.append)
-
-    plugin.calls = 0
-    (tmp_path / "b.txt").write_text("b")  # mended
-    (tmp_path / "d.txt").write_text("another d")
-    (out / ".c.999999999.partial").mkdir()  # of a process that was killed
-    outcomes = register_batch(batch(plugin, model, resume=True), pairs, out, told.append)
-    assert [outcome.what for outcome in outcomes] == ["kept", "done", "failed", "done"]
-    assert plugin.calls == 3
-    assert sorted(path.name for path in out.iterdir()) == [".lock", "a", "b", "d"]
-
-    (out / "a" / "register.json").write_text("{")
-    outcomes = register_batch(batch(plugin, model, resume=True), pairs, out, told.append)
-    assert [outcome.what for outcome in outcomes] == ["done", "kept", "failed", "kept"]
-    assert json.loads((out / "a" / "register.json").read_text())["backend"] == "toy"
-
-    plugin.calls = 0
-    register_batch(batch(plugin, model, overwrite=True), pairs, out, told.append)
-    assert plugin.calls == 4
