@@ -86,7 +86,7 @@ def use(venv: Path, folder: Path) -> None:
         program = [str(venv / "bin" / command[0]), *command[1:]]
         done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         shown = "make inputs" if INPUTS in command else " ".join(command)
-        if done.returncode or str(ROOT) in done.stdout:
+        if done.returncode or f"{ROOT}/" in done.stdout:
             sys.exit(f"{shown}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         last = (done.stdout.strip().splitlines() or [""])[-1]
         print(f"{shown}: {time.monotonic() - began:.0f} s: {last[-100:]}")
