@@ -7,11 +7,14 @@ DEMO ?= runs/demo
 BENCH ?= runs/bench
 DATA ?=
 STAMP := $(VENV)/.up-to-date
+QUALITY := $(VENV)/.quality
+EMPTY ?=
+FAST := --ignore=tests/docs --ignore=tests/core/test_report_browser.py -m "not real and not gpu and not browser"
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup test lint format docs demo bench bench-full tables clean
+.PHONY: help setup test lint format docs demo bench bench-full tables dist check-dist coverage audit mutants clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -56,6 +59,27 @@ tables: $(STAMP)  ## docs/results/ from benchmarks/results/
 	python -m benchmarks.tables
 	python -m benchmarks.tables.figure_stages
 
+$(QUALITY): $(STAMP)
+	@python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt -e ".[quality]"
+	@touch "$@"
+
+dist: $(QUALITY)  ## wheel and sdist, in dist/
+	@rm -rf build dist cst.egg-info
+	PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt python -m build --outdir dist .
+
+check-dist: dist  ## install the wheel into an empty environment (EMPTY=FOLDER keeps it), and use it from there
+	@made="$(EMPTY)"; [ -n "$$made" ] || { made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; }; \
+	.ci/setup "$$made" "$$(ls "$(CURDIR)"/dist/cst-*.whl)" && python .ci/check_dist.py dist "$$made"
+
+coverage: $(QUALITY)  ## lines and branches that the fast tests reach
+	python -m pytest -q $(FAST) --cov --cov-report=term:skip-covered
+
+audit: $(QUALITY)  ## known vulnerabilities of what is installed
+	pip-audit --local --skip-editable
+
+mutants: $(QUALITY)  ## whether tests notice when field, coupled convex or belief propagation is changed
+	python -m benchmarks.mutation --json benchmarks/results/mutation.json
+
 clean:  ## remove the environment and all caches; runs stay
-	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" build dist mutants site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find cst_core cst_image cst_points benchmarks docs tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -145,9 +145,12 @@ def build_app() -> typer.Typer:
     @app.callback()
     def _options(
         debug: Annotated[bool, typer.Option(_DEBUG, help="A traceback with every error; also after a verb.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Which cst this is.")
+        ] = False,
     ) -> None:
         # `main` has taken --debug out of the arguments, wherever it stood; it is declared here for --help alone
-        del debug
+        del debug, version
 
     for verb in (train, register, evaluate, tune, apply, convert, report, info):
         app.command()(verb)
@@ -185,6 +188,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         _fail(f"{type(error).__name__}: {error}; run again with {_DEBUG} for the place", 1)
     sys.exit(0)
+
+
+def _say_version(wanted: bool) -> bool:
+    if not wanted:
+        return False
+    from cst_core.environment import version
+
+    typer.echo(f"cst {version()}")
+    raise typer.Exit
 
 
 def _add_prepare(group: typer.Typer, entry: EntryPoint) -> None:

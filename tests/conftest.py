@@ -47,7 +47,7 @@ vars(checker)["check"] = check
 sys.modules[checker.__name__] = checker
 install_import_hook(checked_modules(), "cst_checker.check")
 
-torch.set_num_threads(min(4, os.cpu_count() or 1))
+torch.set_num_threads(min(4, torch.get_num_threads()))  # OMP_NUM_THREADS may ask for fewer
 if torch.cuda.is_available():
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

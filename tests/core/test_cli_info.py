@@ -84,3 +84,9 @@ def test_compilers_say_what_they_are(tmp_path, monkeypatch):
     assert compilers()["C++ compiler"] == f"my compiler 1.0 ({compiler})"
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     assert compilers() == {"C++ compiler": "none found", "nvcc": "none found"}
+
+
+def test_version(cst):
+    from cst_core.environment import version
+
+    assert cst("--version") == (0, f"cst {version()}\n", "")
