@@ -1,6 +1,6 @@
 """Do the tests notice when a solver is changed? Mutants of field, coupled convex and belief propagation, by mutmut.
 
-    python -m benchmarks.mutation [--json benchmarks/results/mutation.json]
+    python -m benchmarks.mutation [--count] [--json benchmarks/results/mutation.json]
 
 ``[tool.mutmut]`` in pyproject.toml says which modules and which tests: those of the module alone, so that a mutant
 costs seconds. Properties are not mutated (mutmut cannot). What is known already is not tried again: remove ``mutants/``
@@ -33,13 +33,16 @@ def main() -> None:
     """Mutate, print, write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--count", action="store_true", help="what mutmut run has found before, without another run")
     options = parser.parse_args()
     environment = {**os.environ, **ONE_THREAD, "NUMBA_THREADING_LAYER": "workqueue"}
     environment.pop("PYTHONPATH", None)  # the mutants must be found, not what they were made from
-    subprocess.run(["mutmut", "run", "--max-children", "1"], cwd=ROOT, env=environment, check=True)
+    if not options.count:
+        subprocess.run(["mutmut", "run", "--max-children", "1"], cwd=ROOT, env=environment, check=True)
     result = {"modules": results(ROOT), "circumstances": circumstances(1)}
     for name, row in result["modules"].items():
         print(f"{name}: {row['noticed']} of {row['mutants']} mutants noticed ({row['score']:.1%})")
+        print("".join(f"  {survivor}\n" for survivor in row["survivors"]), end="")
     write(result, options.json)
 
 
