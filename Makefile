@@ -74,8 +74,8 @@ check-dist: dist  ## install the wheel into an empty environment (EMPTY=FOLDER k
 coverage: $(QUALITY)  ## lines and branches that the fast tests reach
 	python -m pytest -q $(FAST) --cov --cov-report=term:skip-covered
 
-audit: $(QUALITY)  ## known vulnerabilities of what is installed
-	pip-audit --local --skip-editable
+audit: $(QUALITY)  ## known vulnerabilities of all pinned packages; fails where one cannot be looked up
+	pip-audit --requirement .ci/constraints.txt --no-deps --disable-pip --strict
 
 mutants: $(QUALITY)  ## whether tests notice when field, coupled convex or belief propagation is changed
 	python -m benchmarks.mutation --json benchmarks/results/mutation.json

@@ -16,7 +16,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TRAIN = "cst train --backend points --preset quick --set stages=1 --set epochs=1 --out run"
+FEW = "--fold 1 --set stages=1 --set iterations=2 --set first_towers=1 --set candidates=32 --set rounds=2"
+TRAIN = f"cst train --backend points --preset quick {FEW} --out run"
 POINTS = "cst register fixed.csv moving.csv --backend points --model lung --out clouds"
 IMAGES = "cst register fixed.nii.gz moving.nii.gz --backend image --model hippocampus --out scans"
 PACKAGES = ("cst_core", "cst_image", "cst_points")

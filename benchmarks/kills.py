@@ -9,7 +9,7 @@ up, another one begins. Moments are drawn by progress (so many more lines in the
 one in five by time, from the start of the process on. After every kill each file of the run folder must be whole under
 its name (`benchmarks.kill_remains`); at the end the weights of all stages are compared, bit by bit, with those of a run
 that nobody killed, and nothing half-written may be left. The toy is the backend of ``tests/toy``; the others train on
-their phantoms, with the smallest schedules that have two stages.
+their phantoms (clouds are thinned), with the smallest schedules that have two stages.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Grid:
             raise ValueError(
                 f"the columns of affine must be as long as spacing {self.spacing}, got lengths {lengths.tolist()}"
             )
-        skew = self.directions.T @ self.directions - torch.eye(3, dtype=torch.float64)
+        skew = (axes := self.affine[:3, :3] / lengths).T @ axes - torch.eye(3, dtype=torch.float64)
         if skew.abs().max() > 1e-3:
             raise ValueError(
                 "the axes of affine must be orthogonal (resample sheared scans first), "

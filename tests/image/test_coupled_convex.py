@@ -113,15 +113,21 @@ def random_cost(dtype: torch.dtype = torch.float64) -> Tensor:
 def test_coupled_steps_are_the_textbooks():
     cost, candidates = random_cost(), candidate_displacements(1, like=random_cost())
 
-    def read(total: Tensor) -> Tensor:
-        return torch.einsum("kd,kxyz->dxyz", candidates, torch.softmax(-7.0 * total, 0))
+    def textbook(sharpness: float, coupling: tuple[float, ...]) -> Tensor:
+        def read(total: Tensor) -> Tensor:
+            return torch.einsum("kd,kxyz->dxyz", candidates, torch.softmax(-sharpness * total, 0))
 
-    u = read(cost)
-    for weight in (0.1, 2.0):
-        squares = (candidates[:, :, None, None, None] - u[None]).square().sum(1)
-        u = box_means(read(cost + weight * squares))
+        u = read(cost)
+        for weight in coupling:
+            squares = (candidates[:, :, None, None, None] - u[None]).square().sum(1)
+            u = box_means(read(cost + weight * squares))
+        return u
+
+    u = textbook(7.0, (0.1, 2.0))
     assert torch.allclose(coupled_convex(cost, candidates, 7.0, (0.1, 2.0)), u, rtol=0, atol=1e-12)
-    assert torch.allclose(coupled_convex(cost, candidates, 7.0, ()), read(cost), rtol=0, atol=1e-12)
+    assert torch.allclose(coupled_convex(cost, candidates, 7.0, ()), textbook(7.0, ()), rtol=0, atol=1e-12)
+    published = textbook(20.0, (0.003, 0.03, 0.3))
+    assert torch.allclose(coupled_convex(cost, candidates), published, rtol=0, atol=1e-12)
     assert torch.allclose(coupled_convex(cost + 5, candidates, 7.0, (0.1, 2.0)), u, rtol=0, atol=1e-9)
 
 

@@ -168,6 +168,35 @@ def test_data_cost_in_blocks_equals_at_once():
     assert torch.allclose(blocks[1090], (fixed[1090] - moving[index[1090]]).square().mean(1), atol=1e-6)
 
 
+def test_data_cost_is_exact_where_channels_lie_far_apart():
+    """Each channel is centred on its own middle: one for all would leave 300^2 where digits are lost."""
+    offset = torch.tensor([300.0, -300.0, 100.0, -100.0, 0.0, 0.0])
+    fixed, moving = (random(seed, 30, 6, dtype=torch.float32) + offset for seed in (7, 8))
+    index = torch.randint(0, 30, (30, 12), generator=torch.Generator().manual_seed(9))
+    naive = (fixed.double().unsqueeze(1) - moving.double()[index]).square().mean(2)
+    assert torch.allclose(data_cost(fixed, moving, index).double(), naive, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "k", "channels", "blocks"), [(1100, 128, 64, [1024, 76]), (3, 4096, 2049, [1, 1, 1])])
+def test_gathered_features_are_bounded_where_no_gradient_is_asked_for(rows, k, channels, blocks, monkeypatch):
+    """2^23 numbers at once, or one keypoint's; with a gradient, which keeps them all anyway, in one go."""
+    seen, multiply = list[int](), torch.bmm
+
+    def counted(gathered: Tensor, features: Tensor) -> Tensor:
+        seen.append(len(gathered))
+        return multiply(gathered, features)
+
+    monkeypatch.setattr(torch, "bmm", counted)
+    fixed, moving = random(7, rows, channels, dtype=torch.float32), random(8, 5, channels, dtype=torch.float32)
+    index = torch.randint(0, 5, (rows, k), generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        data_cost(fixed, moving, index)
+    assert seen == blocks
+    seen.clear()
+    data_cost(fixed, moving, index)
+    assert seen == [rows]
+
+
 def test_candidates_are_the_nearest_and_lead_to_them():
     fixed, moving = random(11, 20, 3), random(12, 50, 3)
     found = nearest_candidates(fixed, moving, 5)
