@@ -5,9 +5,9 @@
 
 Each point is a process of its own on one thread (`benchmarks.scaling_points`); its peak memory is the kernel's, its
 seconds the processor's. Data are made up, in a temporary folder: volumes of 32^3 voxels, clouds of 512 points. Of
-``scans`` and ``clouds`` as many pairs are labelled, and as many steps trained, at every number of scans: what grows with
-it is waste. An exponent is the slope of the least-squares line through the logarithms; that of memory is of what the
-process took beyond its start.
+``scans`` and ``clouds`` as many pairs are labelled, and as many steps trained, at every number of scans: what grows
+with it is waste. An exponent is the slope of the least-squares line through the logarithms; that of memory is of what
+the process took beyond its start.
 ``batch``: many registrations by `benchmarks.scaling_batch`.
 """
 
