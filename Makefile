@@ -55,6 +55,7 @@ bench-full: $(STAMP)  ## the same on real data, DATA=FOLDER: hours to days; call
 tables: $(STAMP)  ## docs/results/ from benchmarks/results/
 	python -m benchmarks.tables
 	python -m benchmarks.figure_stages
+	python -m benchmarks.figure_scaling
 
 clean:  ## remove the environment and all caches; runs stay
 	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis

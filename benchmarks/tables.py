@@ -4,7 +4,8 @@
     python -m benchmarks.tables --show runs/bench/comparison_*.json   # these tables on the screen; nothing is written
 
 Table 3 comes from ``comparison_DATA.json``, Table 1 from ``ablation_training.json``, ``beyond.json`` and
-``hippocampus_test_time.json``, all in benchmarks/results. What is not there is said, with the command that makes it.
+``hippocampus_test_time.json``, what grows from ``scaling.json``, all in benchmarks/results. What is not there is said,
+with the command that makes it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.table_ablations import test_time_section, training_section
 from benchmarks.table_comparison import comparison_section
+from benchmarks.table_scaling import batch_section, clouds_section, scans_section, side_section, store_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -43,6 +45,7 @@ class Page(NamedTuple):
 
 _RESULT = "benchmarks/results/"
 _FULL = "make bench-full DATA=FOLDER"
+_SCALING = "python -m benchmarks.scaling --json " + _RESULT + "scaling.json"
 PAGES = {
     "comparison.md": Page(
         "Side by side",
@@ -85,6 +88,23 @@ PAGES = {
                 test_time_section,
                 "python benchmarks/ablation.py --data FOLDER --fold 1 --json " + _RESULT + "hippocampus_test_time.json",
             ),
+        ),
+    ),
+    "scaling.md": Page(
+        "What grows",
+        "Processor seconds and peak memory, each point a process of its own on one thread; memory is what the process "
+        "took beyond the 0.46 GB that Python, torch and numba need. An exponent is the slope of the least-squares line "
+        "through the logarithms: 1 is proportional, 0 is flat.\n\n"
+        "![Seconds and memory against scans and voxels](scaling.svg)\n",
+        tuple(
+            Part(title, "scaling.json", section, _SCALING)
+            for title, section in (
+                ("With the number of scans", scans_section),
+                ("With the number of clouds", clouds_section),
+                ("With the size of a volume", side_section),
+                ("With the number of labels", store_section),
+                ("With the pairs of a batch", batch_section),
+            )
         ),
     ),
 }
