@@ -73,23 +73,19 @@ def measured(part: str, n: int, fill: Callable[[Path, int], None] | None) -> dic
             fill(Path(name), n)
         module = "benchmarks.scaling_batch" if part == "batch" else "benchmarks.scaling_points"
         arguments = [str(n)] if part == "batch" else [part, name if fill else str(n)]
-        told, peak = in_child([sys.executable, "-m", module, *arguments])
-    point = {"n": n, **told, "peak_mb": peak, "growth_mb": peak - told["start_mb"]}
+        told = in_child([sys.executable, "-m", module, *arguments])
+    point = {"n": n, **told, "growth_mb": told["peak_mb"] - told["start_mb"]}
     print(part, ", ".join(f"{key} {value:.4g}" for key, value in point.items() if not isinstance(value, list)))
     return point
 
 
-def in_child(command: Sequence[str]) -> tuple[dict[str, Any], float]:
-    """What a process printed as its last line, and its peak memory, MB (10^6 bytes)."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | one)
-    assert child.stdout is not None
-    said = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)}: failed with exit code {child.returncode}")
-    return json.loads(said.splitlines()[-1]), usage.ru_maxrss * 1.024e-3
+def in_child(command: Sequence[str]) -> dict[str, Any]:
+    """What a process on one thread printed as its last line."""
+    one = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS")}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | one, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: failed with exit code {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def exponents(part: str, points: Sequence[Mapping[str, Any]]) -> dict[str, float]:

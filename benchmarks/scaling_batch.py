@@ -87,7 +87,7 @@ def simulated(folder: Path, n: int) -> dict[str, Any]:
     assert finished(pairs, out) == n
     assert summarise(pairs, out).complete == n
     found |= {"summary_s": time.process_time() - begin, "summary_read_bytes": (io_bytes()[0] - before) / n}
-    return found | {"summary_mb": resident_mb() - start}
+    return found | {"summary_mb": resident_mb() - start, "peak_mb": resident_mb()}
 
 
 def fill(folder: Path, n: int) -> list[Listed]:

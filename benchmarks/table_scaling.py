@@ -38,8 +38,8 @@ def scans_section(file: str, result: Mapping[str, Any]) -> str:
     about = (
         f"Volumes of 32^3 voxels, of which `memory_gb` keeps a dozen; {most['labels']} labels and 20 steps at every "
         "number. What still grows: opening reads every file once for the fingerprint, and the list of pairs takes "
-        f"{_whole(most['bytes_a_pair'])} bytes a pair, {listed} MB for {_whole(most['pairs'])}. Pairs themselves are made "
-        "when they are asked for, and `--max-labels-gb` bounds the labels."
+        f"{_whole(most['bytes_a_pair'])} bytes a pair, {listed} MB for {_whole(most['pairs'])}. Pairs themselves are "
+        "made when they are asked for, and `--max-labels-gb` bounds the labels."
     )
     return _section(file, result, "scans", about, ("scans", "n", _whole), ("pairs", "pairs", _whole), *_SHARED)
 
@@ -80,9 +80,10 @@ def batch_section(file: str, result: Mapping[str, Any]) -> str:
     held = 1e6 * (many["growth_mb"] - few["growth_mb"]) / (many["n"] - few["n"])
     about = (
         "`cst register --pairs --shard` with a copy of 16 KiB in the place of the registration, "
-        f"{many['shares']} shares in turn in one process; files in memory, so no disk is waited for. Read: both files of "
-        "16 KiB for their checksums, the weights (1 MiB) and the list once a share; the rest to write the result and its "
-        f"report. Held: the list and what became of each, {_whole(held)} bytes a pair. *Kept* is the whole batch called "
+        f"{many['shares']} shares in turn in one process; files in memory, so no disk is waited for. Read: both files "
+        "of 16 KiB for their checksums, the weights (1 MiB) and the list once a share; the rest to write the result and "
+        f"its report. Held: the list and what became of each, {_whole(held)} bytes a pair. *Kept* is the whole batch "
+        "called "
         "again with nothing to do; the summary is of all pairs."
     )
     columns: tuple[Column, ...] = (
