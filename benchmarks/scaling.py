@@ -81,7 +81,7 @@ def measured(part: str, n: int, fill: Callable[[Path, int], None] | None) -> dic
 
 def in_child(command: Sequence[str]) -> dict[str, Any]:
     """What a process on one thread printed as its last line."""
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS")}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | one, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: failed with exit code {done.returncode}")

@@ -163,7 +163,7 @@ def smooth(shape: tuple[int, int, int], channels: int, voxels: int, seed: int = 
 
 
 def resident_mb() -> float:
-    """The highest so far, 10^6 bytes, of this program alone: getrusage's begins with what the parent held at the fork."""
+    """The highest so far, 10^6 bytes, of this program alone: getrusage's begins with what the parent held."""
     told = Path("/proc/self/status")
     if not told.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3

@@ -81,10 +81,9 @@ def batch_section(file: str, result: Mapping[str, Any]) -> str:
     about = (
         "`cst register --pairs --shard` with a copy of 16 KiB in the place of the registration, "
         f"{many['shares']} shares in turn in one process; files in memory, so no disk is waited for. Read: both files "
-        "of 16 KiB for their checksums, the weights (1 MiB) and the list once a share; the rest to write the result and "
-        f"its report. Held: the list and what became of each, {_whole(held)} bytes a pair. *Kept* is the whole batch "
-        "called "
-        "again with nothing to do; the summary is of all pairs."
+        "of 16 KiB for their checksums, the weights (1 MiB) and the list once a share; the rest to write the result "
+        f"and its report. Held: the list and what became of each, {_whole(held)} bytes a pair. *Kept* is the whole "
+        "batch called again with nothing to do; the summary is of all pairs."
     )
     columns: tuple[Column, ...] = (
         ("pairs", "n", _whole),
