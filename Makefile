@@ -58,6 +58,7 @@ bench-full: $(STAMP)  ## the same on real data, DATA=FOLDER: hours to days; call
 tables: $(STAMP)  ## docs/results/ from benchmarks/results/
 	python -m benchmarks.tables
 	python -m benchmarks.tables.figure_stages
+	python -m benchmarks.tables.figure_scaling
 
 $(QUALITY): $(STAMP)
 	@python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt -e ".[quality]"

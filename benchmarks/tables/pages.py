@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.tables.ablations import test_time_section, training_section
 from benchmarks.tables.comparison import comparison_section
+from benchmarks.tables.scaling import batch_section, clouds_section, scans_section, side_section, store_section
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -35,6 +36,7 @@ class Page(NamedTuple):
 
 _RESULT = "benchmarks/results/"
 _FULL = "make bench-full DATA=FOLDER"
+_SCALING = "python -m benchmarks.scaling --json " + _RESULT + "scaling.json"
 PAGES = {
     "comparison.md": Page(
         "Side by side",
@@ -77,6 +79,23 @@ PAGES = {
                 test_time_section,
                 "python benchmarks/ablation.py --data FOLDER --fold 1 --json " + _RESULT + "hippocampus_test_time.json",
             ),
+        ),
+    ),
+    "scaling.md": Page(
+        "What grows",
+        "Processor seconds and peak memory, each point a process of its own on one thread; memory is what the process "
+        "took beyond the 0.46 GB that Python, torch and numba need. An exponent is the slope of the least-squares line "
+        "through the logarithms: 1 is proportional, 0 is flat.\n\n"
+        "![Seconds and memory against scans and voxels](scaling.svg)\n",
+        tuple(
+            Part(title, "scaling.json", section, _SCALING)
+            for title, section in (
+                ("With the number of scans", scans_section),
+                ("With the number of clouds", clouds_section),
+                ("With the size of a volume", side_section),
+                ("With the number of labels", store_section),
+                ("With the pairs of a batch", batch_section),
+            )
         ),
     ),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill_remains import leftovers, place, unsound, weights
+from benchmarks.kills.remains import leftovers, place, unsound, weights
 from cst_core.cli import main
 
 SHORT = ("--backend", "toy", "--set", "stages=1", "--set", "iterations=60")

@@ -1,4 +1,4 @@
-"""What may go wrong while training, and what is said of it. Kills are in `test_cli` and in `benchmarks/kills.py`."""
+"""What may go wrong while training, and what is said of it. Kills are in `test_cli` and in `benchmarks/kills`."""
 
 from __future__ import annotations
 

@@ -14,19 +14,19 @@ from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from benchmarks.kill_remains import log_lines
+from benchmarks.kills.remains import log_lines
 from cst_core.cli import main as cli
 from cst_points.formats import write_cloud
 from cst_points.phantom import lung_phantom
 
-TOY = Path(__file__).parents[1] / "tests" / "toy"
+TOY = Path(__file__).parents[2] / "tests" / "toy"
 SCHEDULES: Mapping[str, Sequence[str]] = {
     "toy": ("stages=2", "iterations=300"),
     "points": ("stages=2", "iterations=60", "first_towers=1", "candidates=16", "rounds=2", "features=16"),
     "image": ("stages=2", "iterations=30", "max_train_pairs=2", "max_test_pairs=1", "spacing=6.4", "adam_steps=2"),
 }
 """``--set`` of each backend's preset ``quick``."""
-IMPORTED = ("benchmarks.kill_process", "benchmarks.record", "cst_core.cli_train", "torch.optim.adam")
+IMPORTED = ("benchmarks.kills.process", "benchmarks.record", "cst_core.cli_train", "torch.optim.adam")
 """By the server, before it forks; and the backend's plugin."""
 CLOUDS = "clouds"
 CASES, POINTS = 4, 400

@@ -7,7 +7,7 @@ has imported and never computed: a copy of a process with threads or with a used
 at a random moment and resumed with ``--resume``, as often as is asked for; where a run ends before its kills are used
 up, another one begins. Moments are drawn by progress (so many more lines in the log, and up to a tenth of a second),
 one in five by time, from the start of the process on. After every kill each file of the run folder must be whole under
-its name (`benchmarks.kill_remains`); at the end the weights of all stages are compared, bit by bit, with those of a run
+its name (`remains.py`); at the end the weights of all stages are compared, bit by bit, with those of a run
 that nobody killed, and nothing half-written may be left. The toy is the backend of ``tests/toy``; the others train on
 their phantoms (clouds are thinned), with the smallest schedules that have two stages.
 """
@@ -26,8 +26,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kill_process import SCHEDULES, finish, killed, prepare, start
-from benchmarks.kill_remains import leftovers, log_lines, place, unsound, weights
+from benchmarks.kills.process import SCHEDULES, finish, killed, prepare, start
+from benchmarks.kills.remains import leftovers, log_lines, place, unsound, weights
 from benchmarks.record import circumstances, write
 from cst_core.plugins import load
 

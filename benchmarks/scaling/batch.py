@@ -1,6 +1,6 @@
 """A batch of many pairs in eight shares, one after the other: what all but the registration reads, writes and holds.
 
-    python -m benchmarks.scaling_batch 10000
+    python -m benchmarks.scaling.batch 10000
 
 Goes through `cst_core.register_batch` as `cst register --pairs --shard` does. The pairs are of 200 files of 16 KiB; in
 the place of a registration one file is copied. Prints one JSON object. Bytes are those that the process asked for, of a
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.scaling_points import io_bytes, resident_mb
+from benchmarks.scaling.points import io_bytes, resident_mb
 from cst_core.batch_summary import finished, summarise
 from cst_core.formats.pair_list import Listed, read_pairs
 from cst_core.models import Model
@@ -87,7 +87,7 @@ def simulated(folder: Path, n: int) -> dict[str, Any]:
     assert finished(pairs, out) == n
     assert summarise(pairs, out).complete == n
     found |= {"summary_s": time.process_time() - begin, "summary_read_bytes": (io_bytes()[0] - before) / n}
-    return found | {"summary_mb": resident_mb() - start}
+    return found | {"summary_mb": resident_mb() - start, "peak_mb": resident_mb()}
 
 
 def fill(folder: Path, n: int) -> list[Listed]:

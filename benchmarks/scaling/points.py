@@ -1,11 +1,11 @@
 """One point of `benchmarks.scaling`, in a process of its own: measures, and prints one JSON object.
 
-    python -m benchmarks.scaling_points scans FOLDER        # of NIfTI volumes: open, label some pairs, train
-    python -m benchmarks.scaling_points clouds FOLDER       # the same, of pairs of clouds
-    python -m benchmarks.scaling_points side 128            # register one pair of volumes of 128^3 voxels
-    python -m benchmarks.scaling_points store 4000          # keep so many tiny labels on disk
+    python -m benchmarks.scaling.points scans FOLDER        # of NIfTI volumes: open, label some pairs, train
+    python -m benchmarks.scaling.points clouds FOLDER       # the same, of pairs of clouds
+    python -m benchmarks.scaling.points side 128            # register one pair of volumes of 128^3 voxels
+    python -m benchmarks.scaling.points store 4000          # keep so many tiny labels on disk
 
-Peak memory is what the kernel says to the parent; ``start_mb`` is that of this process before it begins. Seconds are
+Peak memory is the kernel's ``VmHWM``; ``start_mb`` is that of this process before it begins. Seconds are
 the processor's, on one thread, so that other work on the machine counts less.
 """
 
@@ -63,7 +63,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     start = resident_mb()
-    print(json.dumps({"start_mb": start, **PARTS[options.part](options.what)}))
+    found = PARTS[options.part](options.what)
+    print(json.dumps({"start_mb": start, **found, "peak_mb": resident_mb()}))
 
 
 def scans(folder: str) -> dict[str, Any]:
@@ -162,8 +163,11 @@ def smooth(shape: tuple[int, int, int], channels: int, voxels: int, seed: int = 
 
 
 def resident_mb() -> float:
-    """The highest so far, 10^6 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3
+    """The highest so far, 10^6 bytes, of this program alone: getrusage's begins with what the parent held."""
+    told = Path("/proc/self/status")
+    if not told.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3
+    return next(int(line.split()[1]) for line in told.read_text().splitlines() if line.startswith("VmHWM")) * 1.024e-3
 
 
 def io_bytes() -> tuple[int, int]:

@@ -3,12 +3,12 @@
     python -m benchmarks.scaling --json benchmarks/results/scaling.json                       # all parts
     python -m benchmarks.scaling --json benchmarks/results/scaling.json --parts side batch    # these anew
 
-Each point is a process of its own on one thread (`benchmarks.scaling_points`); its peak memory is the kernel's, its
+Each point is a process of its own on one thread (`benchmarks.scaling.points`); its peak memory is the kernel's, its
 seconds the processor's. Data are made up, in a temporary folder: volumes of 32^3 voxels, clouds of 512 points. Of
-``scans`` and ``clouds`` as many pairs are labelled, and as many steps trained, at every number of scans: what grows with
-it is waste. An exponent is the slope of the least-squares line through the logarithms; that of memory is of what the
-process took beyond its start.
-``batch``: many registrations by `benchmarks.scaling_batch`.
+``scans`` and ``clouds`` as many pairs are labelled, and as many steps trained, at every number of scans: what grows
+with it is waste. An exponent is the slope of the least-squares line through the logarithms; that of memory is of what
+the process took beyond its start.
+``batch``: many registrations by `benchmarks.scaling.batch`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks.record import circumstances, write
-from benchmarks.scaling_points import SPACING, smooth
+from benchmarks.scaling.points import SPACING, smooth
 from cst_points.cloud import CloudPair
 from cst_points.formats import write_cloud
 
@@ -71,25 +71,21 @@ def measured(part: str, n: int, fill: Callable[[Path, int], None] | None) -> dic
     with tempfile.TemporaryDirectory() as name:
         if fill is not None:
             fill(Path(name), n)
-        module = "benchmarks.scaling_batch" if part == "batch" else "benchmarks.scaling_points"
+        module = "benchmarks.scaling.batch" if part == "batch" else "benchmarks.scaling.points"
         arguments = [str(n)] if part == "batch" else [part, name if fill else str(n)]
-        told, peak = in_child([sys.executable, "-m", module, *arguments])
-    point = {"n": n, **told, "peak_mb": peak, "growth_mb": peak - told["start_mb"]}
+        told = in_child([sys.executable, "-m", module, *arguments])
+    point = {"n": n, **told, "growth_mb": told["peak_mb"] - told["start_mb"]}
     print(part, ", ".join(f"{key} {value:.4g}" for key, value in point.items() if not isinstance(value, list)))
     return point
 
 
-def in_child(command: Sequence[str]) -> tuple[dict[str, Any], float]:
-    """What a process printed as its last line, and its peak memory, MB (10^6 bytes)."""
+def in_child(command: Sequence[str]) -> dict[str, Any]:
+    """What a process on one thread printed as its last line."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | one)
-    assert child.stdout is not None
-    said = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)}: failed with exit code {child.returncode}")
-    return json.loads(said.splitlines()[-1]), usage.ru_maxrss * 1.024e-3
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | one, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: failed with exit code {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def exponents(part: str, points: Sequence[Mapping[str, Any]]) -> dict[str, float]:
