@@ -51,7 +51,7 @@ class _GlobalNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, team: Team) -> Any:
-        values = x.float()  # half precision under autocast
+        values = _full(x)
         over = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(values, over, correction=0)
         # every process fills its row, and the sum is all rows: one message
@@ -75,9 +75,9 @@ class _GlobalNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, weight, mean, scale, total = ctx.saved_tensors
-        gradient = gradients[0].float()
+        gradient = _full(gradients[0])
         over = [0, *range(2, x.ndim)]
-        standard = (x.float() - _wide(mean, x)) * _wide(scale, x)
+        standard = (_full(x) - _wide(mean, x)) * _wide(scale, x)
         of_bias, of_weight = gradient.sum(over), (gradient * standard).sum(over)
         # the statistics depend on every process's share, so their gradients are summed; the parameters' are later
         both = ctx.team.sum(torch.stack([of_bias, of_weight]) / total)
@@ -85,6 +85,10 @@ class _GlobalNorm(torch.autograd.Function):
         of_x = inner * _wide(scale if weight is None else scale * weight, x)
         wanted = ctx.needs_input_grad
         return of_x.to(x.dtype), of_weight if wanted[1] else None, of_bias if wanted[2] else None, None, None
+
+
+def _full(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half precision under autocast
 
 
 def _wide(channels: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""Several gloo processes do what one does: labels to the bit, weights up to the order of sums."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from team_processes import Training, in_processes, label, normalise, train
+
+from cst_core.team import Alone
+
+SETTINGS = {"stages": 2, "iterations": 25, "batch_size": 4, "learning_rate": 0.002}
+
+
+def labels_of(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.load(path) for path in sorted(folder.glob("*.npy"))}
+
+
+def meaningful(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The toy's weights: a bias before a batch norm cancels out, and its gradient is rounding alone."""
+    return {name: tensor.float() for name, tensor in state.items() if name not in ("0.bias", "1.running_mean")}
+
+
+@pytest.fixture
+def training(toy, tmp_path: Path) -> Training:
+    config = toy.config_class()
+    pairs = [case.pair for case in toy.read_data("phantom", None, config, "cpu").train[:6]]
+    return Training(toy.backend(config, "cpu"), pairs, SETTINGS, tmp_path / "alone")
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_training_is_that_of_one_process(size: int, training: Training, tmp_path: Path):
+    alone = train(Alone(), training)
+    states = in_processes(size, train, training._replace(folder=tmp_path / "team"), tmp_path)
+    # 1. all have the same weights, and they are those of one process
+    for state in states[1:]:
+        assert all(torch.equal(state[name], states[0][name]) for name in state)
+    one, other = meaningful(alone), meaningful(states[0])
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.allclose(tensor, other[name], rtol=0.0, atol=1e-5), name
+    # 2. the labels of random features are the same to the bit, the others as far as the weights are
+    for stage, tolerance in (("stage-01", 0.0), ("stage-02", 0.004)):
+        made, expected = labels_of(tmp_path / "team" / stage), labels_of(tmp_path / "alone" / stage)
+        assert len(made) == 6
+        assert made.keys() == expected.keys()
+        for name, field in made.items():
+            assert np.abs(field.astype(float) - expected[name].astype(float)).max() <= tolerance
+    # 3. each process wrote its own, and its own index
+    indices = {path.name: json.loads(path.read_text()) for path in (tmp_path / "team" / "stage-02").glob("*.json")}
+    assert set(indices) == {"index.json", *(f"index-{rank}.json" for rank in range(1, size))}
+    assert sorted(int(pair) for index in indices.values() for pair in index["labels"]) == list(range(6))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+@pytest.mark.parametrize("gb", [None, 2e-6, 5e-9])
+def test_labels_in_shares(gb: float | None, on_disk: bool, tmp_path: Path):
+    alone, difficulties, registered, told = label(Alone(), (gb, None))
+    said = in_processes(3, label, (gb, tmp_path / "labels" if on_disk else None), tmp_path)
+    for found, hardness, _, _ in said:
+        assert found == alone
+        assert hardness == difficulties
+    assert said[0][3] == told  # process 0 tells of all
+    everyone = [pair for _, _, share, _ in said for pair in share]
+    assert len(everyone) == len(set(everyone))  # each made once
+    # where there is room for some, up to two are made that then have none
+    assert set(registered) <= set(everyone)
+    assert len(everyone) - len(registered) <= 2
+    assert max(len(share) for _, _, share, _ in said) <= -(-len(everyone) // 3)
+
+
+def test_labels_that_are_there_are_not_made_again(tmp_path: Path):
+    first = in_processes(2, label, (2e-6, tmp_path / "labels"), tmp_path)
+    (tmp_path / "labels" / "index-1.json").write_text("damaged")
+    again = in_processes(3, label, (2e-6, tmp_path / "labels"), tmp_path)
+    assert [found for found, *_ in again] == [first[0][0]] * 3
+    made = {pair for _, _, share, _ in again for pair in share} & set(first[0][0])
+    assert made == set(first[1][2]) & set(first[0][0])  # those of the damaged index
+
+
+def test_batch_norm_over_two_processes(tmp_path: Path):
+    volumes = torch.randn(8, 3, 4, 2, 5, generator=torch.Generator().manual_seed(0)) * 2 + 7
+    alone = normalise(Alone(), volumes)
+    shares: list[dict[str, Any]] = in_processes(2, normalise, volumes, tmp_path)
+    for name in ("y", "gradient", "evaluated"):
+        assert torch.allclose(torch.cat([share[name] for share in shares]), alone[name], atol=2e-4, rtol=1e-5), name
+    for share in shares:
+        assert torch.allclose(share["loss"], alone["loss"], rtol=1e-5)
+        assert share["half"] == torch.bfloat16
+        for one, other in zip(share["parameters"], alone["parameters"], strict=True):
+            assert torch.allclose(one, other, rtol=1e-4)
+    for name, tensor in shares[0]["state"].items():
+        assert torch.equal(tensor, shares[1]["state"][name])
