@@ -27,7 +27,7 @@ from cst_core.labelling import make_labels
 from cst_core.labels import PseudoLabels
 from cst_core.launch import Place
 from cst_core.processes import Processes
-from cst_core.team import Team, sum_gradients
+from cst_core.team import Alone, Team, sum_gradients
 from cst_core.training import self_train
 
 Job = Callable[[Team, Any], Any]
@@ -64,7 +64,10 @@ def commands(size: int, arguments: Sequence[str], folder: Path, break_rank: int 
 
 
 def started(work: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], folder: Path) -> list[Said]:
-    """Call each function in a process of its own, all at once; AssertionError where one hangs."""
+    """Call each function in a process of its own, all at once; AssertionError where one hangs.
+
+    They are forks of a process that has imported ours once, and started no thread.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "cst_core.cli", "cst_core.cli_train", "cst_core.processes"]
@@ -152,11 +155,47 @@ class Training(NamedTuple):
     folder: Path
 
 
-def train(team: Team, given: Training) -> dict[str, Tensor]:
+class Trained(NamedTuple):
+    """What `train` returns."""
+
+    state: dict[str, Tensor]
     """Weights and buffers in the end."""
-    return self_train(
-        given.backend, given.pairs, TrainConfig(**given.settings), labels_folder=given.folder, team=team
-    ).network.state_dict()
+    gradients: dict[str, Tensor]
+    """Of the last step."""
+
+
+def train(team: Team, given: Training) -> Trained:
+    """All of training."""
+    settings = TrainConfig(**given.settings)
+    network = self_train(given.backend, given.pairs, settings, labels_folder=given.folder, team=team).network
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+    return Trained(network.state_dict(), gradients)
+
+
+def check_first_step(training: Training, folder: Path) -> None:
+    """Labels, and gradients and batch statistics of the first step, of two processes are those of one.
+
+    Adam makes steps of one size of gradients of any size, also of those that are rounding alone: its weights are no
+    measure.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes have: sums are in another order on more
+    only = training._replace(settings={"stages": 1, "iterations": 1, "batch_size": 4})
+    alone = train(Alone(), only._replace(folder=folder / "alone"))
+    torch.set_num_threads(threads)
+    one, other = in_processes(2, train, only._replace(folder=folder / "team"), folder)
+    assert all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
+    largest = max(float(gradient.norm()) for gradient in alone.gradients.values())
+    assert alone.gradients.keys() == one.gradients.keys()
+    for name, gradient in alone.gradients.items():
+        assert (one.gradients[name] - gradient).norm() < 1e-4 * largest, name
+    for name, tensor in alone.state.items():
+        if "running" in name:
+            assert torch.allclose(one.state[name], tensor, rtol=1e-4, atol=1e-6), name
+    made = sorted((folder / "alone" / "stage-01").glob("*.npy"))
+    assert len(made) == len(training.pairs)
+    for path in made:
+        assert path.read_bytes() == (folder / "team" / "stage-01" / path.name).read_bytes()
 
 
 def normalise(team: Team, given: Tensor) -> dict[str, Any]:
