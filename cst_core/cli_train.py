@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -19,11 +18,13 @@ from torch import nn
 from cst_core import plugins
 from cst_core.choose_supervision import make_supervision, taught_by
 from cst_core.cli_options import DataChoice, TrainOptions, choose_data, resolve_options, shareable
+from cst_core.cli_team import Plan, follow, labels_source, read_together
 from cst_core.config import Resolved, differences, to_toml
 from cst_core.device_memory import memory_advice
-from cst_core.environment import choose_device, version
-from cst_core.errors import ConfigError, CstError
+from cst_core.environment import choose_device
+from cst_core.errors import ConfigError, CstError, LostError
 from cst_core.evaluation import has_truth, stage_table
+from cst_core.launch import open_team, restarts
 from cst_core.lazy import pairs_of, select
 from cst_core.manifest import MANIFEST, Origin
 from cst_core.plugin import BackendPlugin, Dataset, EvalCase
@@ -32,40 +33,56 @@ from cst_core.report import write_run_report
 from cst_core.runs import Run
 from cst_core.stage_report import StageReport
 from cst_core.supervision import SELF
+from cst_core.team import Team, check_batch
 from cst_core.training import NotFiniteError, self_train
 
 REPORT = "report.html"
 
 
 def train(options: TrainOptions, console: Console, command: list[str]) -> None:
-    """Train, or go on training, and leave a complete run folder.
+    """Train, or go on training, and leave a complete run folder; as one of several processes, do this one's part.
 
     Raises:
         CstError: whatever keeps it from that; what was finished before stays usable.
         KeyboardInterrupt: the run can be resumed.
     """
+    with open_team(options.device) as team:
+        if team.rank:
+            follow(team, options.device)
+        else:
+            _lead(options, console, command, team)
+
+
+def _lead(options: TrainOptions, console: Console, command: list[str], team: Team) -> None:
     say = _sayer(console)
+    if options.out is None and team.size > 1:
+        raise ConfigError("--out: is needed with several processes, so that they find the run again after a restart")
+    if restarts() and options.out and (options.out / MANIFEST).exists():
+        say(f"Started again after a process had ended: going on with the run in {options.out}")
+        options = replace(options, resume=True)
     if options.resume:
         if options.out is None:
             raise ConfigError("--resume: needs --out RUN, the folder of the run to continue")
         with _said_how_to_go_on(options.out), Run.existing(options.out, say) as run:
-            _resume(run, options, console)
+            _resume(run, options, console, team)
         _report(options.out, say)
         return
     if options.backend is None:
         raise ConfigError(f"--backend: is needed; found: {', '.join(plugins.found(plugins.BACKENDS)) or 'none'}")
     plugin = plugins.load(options.backend)
     config = resolve_options(plugin, options)
+    check_batch(config.train.batch_size, team)
     device = choose_device(options.device)
     data = choose_data(options.data)
     fold = "" if options.fold is None else f"-fold{options.fold}"
     out = options.out or Path("runs", f"{options.backend}{fold}-{datetime.now():%Y%m%d-%H%M%S}")
     with _said_how_to_go_on(out), Run.new(out, say) as run:
         say(f"Data: {data}")
-        dataset = plugin.read_data(data.source, options.fold, config.backend, device)
+        plan = team.broadcast(Plan(options.backend, config, data.source, options.fold, run.labels_folder.absolute()))
+        dataset = read_together(plan, plugin, device, team)
         origin = _origin(options.backend, config, data.source, options.fold, device, dataset)
         run.begin(origin, to_toml(plugin.name, config), command)
-        _train(run, plugin, config, dataset, device, console)
+        _train(run, plugin, config, dataset, device, console, team)
     _report(out, say)
 
 
@@ -81,6 +98,8 @@ def _said_how_to_go_on(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CstError(f"interrupted; {_go_on(out)}") from None
+    except LostError as error:
+        raise CstError(f"{error}; {_go_on(out)}") from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -92,7 +111,7 @@ def _go_on(out: Path) -> str:
     return f"go on with: cst train --resume --out {out}" if begun else "the run had not begun: start it again"
 
 
-def _resume(run: Run, options: TrainOptions, console: Console) -> None:
+def _resume(run: Run, options: TrainOptions, console: Console, team: Team) -> None:
     before = run.origin
     run.check(options.backend or before.backend, before.fold if options.fold is None else options.fold, [])
     plugin = plugins.load(before.backend)
@@ -106,12 +125,14 @@ def _resume(run: Run, options: TrainOptions, console: Console) -> None:
     # An explicit option may repeat what the run has, but not contradict it.
     asked = resolve_options(plugin, options if options.config else own)
     run.check(before.backend, before.fold, differences(config, asked))
+    check_batch(config.train.batch_size, team)
     device = choose_device(options.device)
     data = choose_data(options.data) if options.data else DataChoice(before.data, "as the run was begun with")
     _sayer(console)(f"Data: {data}")
-    dataset = plugin.read_data(data.source, before.fold, config.backend, device)
+    plan = team.broadcast(Plan(plugin.name, config, data.source, before.fold, run.labels_folder.absolute()))
+    dataset = read_together(plan, plugin, device, team)
     run.resume(_origin(plugin.name, config, data.source, before.fold, device, dataset))
-    _train(run, plugin, config, dataset, device, console)
+    _train(run, plugin, config, dataset, device, console, team)
 
 
 def _origin(backend: str, config: Resolved, data: str, fold: int | None, device: str, dataset: Dataset[Any]) -> Origin:
@@ -129,16 +150,22 @@ def _origin(backend: str, config: Resolved, data: str, fold: int | None, device:
 
 
 def _train(
-    run: Run, plugin: BackendPlugin[Any], config: Resolved, dataset: Dataset[Any], device: str, console: Console
+    run: Run,
+    plugin: BackendPlugin[Any],
+    config: Resolved,
+    dataset: Dataset[Any],
+    device: str,
+    console: Console,
+    team: Team,
 ) -> None:
     say = _sayer(console)
     scored = select(dataset.test, has_truth)
     say(f"  {len(dataset.train)} pairs to train on, {len(dataset.test)} to test on ({len(scored)} with truth)")
     for note in dataset.notes:
         say(f"  {note}")
-    if not dataset.train:
-        raise CstError(f"{dataset.source}: holds no pair to train on; pass other --data or another --fold")
     say(f"Run: {run.folder} (backend {plugin.name}, preset {config.preset}, {device}, seed {config.train.seed})")
+    if team.size > 1:
+        say(f"  {team.size} processes")
     if taught_by(config.train) != SELF:
         say(f"  Supervision: {taught_by(config.train)}, not self-training alone")
     backend = plugin.backend(config.backend, device)
@@ -158,7 +185,8 @@ def _train(
                 watch=report.watch,
                 memory=run,
                 labels_folder=run.labels_folder,
-                source=_labels_source(dataset, config),
+                source=labels_source(dataset, config),
+                team=team,
             )
         except NotFiniteError as error:
             raise CstError(str(error)) from error
@@ -173,11 +201,6 @@ def _train(
 def open_progress(console: Console, pace: Pace) -> Progress:
     """A live bar where ``console`` is a terminal, plain lines elsewhere."""
     return LiveProgress(pace, console) if console.is_terminal else PlainProgress(pace, _sayer(console))
-
-
-def _labels_source(dataset: Dataset[Any], config: Resolved) -> str:
-    told = f"{version()} {dataset.fingerprint} {config.backend.model_dump_json()}"
-    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _picture(run: Run, plugin: BackendPlugin[Any], backend: Any, network: nn.Module, case: EvalCase[Any]) -> Path:

@@ -19,6 +19,10 @@ class CheckpointError(CstError):
     """Weights or a run folder that are damaged or do not belong together."""
 
 
+class LostError(CstError):
+    """Another process of the same training has ended, or never came."""
+
+
 def shortened(value: object, most: int = 100) -> str:
     """What somebody gave, fit for an error: one line, printable, not longer than ``most`` characters."""
     text = " ".join(str(value)[: 2 * most].split())

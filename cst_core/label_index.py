@@ -28,10 +28,12 @@ class LabelIndex:
     The first line says of what the labels are, each of the others names a label; every line ends with its own checksum.
     A line that is damaged counts as no line, a first line that is damaged or of something else as an empty file: what
     is not known is made again. To add a label costs the same however many there are.
+
+    Of several processes that share the folder each has an index of its own, which its ``rank`` names.
     """
 
-    def __init__(self, folder: Path, source: str, n_pairs: int) -> None:
-        self._path = folder / INDEX
+    def __init__(self, folder: Path, source: str, n_pairs: int, rank: int = 0) -> None:
+        self._path = folder / (f"index-{rank}.jsonl" if rank else INDEX)
         self._head = _line({"source": source, "pairs": n_pairs})
         self.entries: dict[int, Entry] = {}
         self._sound = self._read(n_pairs)
@@ -67,6 +69,13 @@ class LabelIndex:
             except Exception:  # json raises many types on damaged bytes
                 continue
         return b"".join([head, *(_told(*one) for one in self.entries.items())]) == b"".join([head, *lines])
+
+
+def recorded(folder: Path, source: str, n_pairs: int) -> list[tuple[int, Entry]]:
+    """The labels that the indices of all processes name; a pair may be named twice."""
+    ranks = (path.stem.removeprefix("index").removeprefix("-") for path in sorted(folder.glob("index*.jsonl")))
+    indices = [LabelIndex(folder, source, n_pairs, int(rank or 0)) for rank in ranks if rank.isdigit() or not rank]
+    return [named for index in indices for named in index.entries.items()]
 
 
 def _told(pair: int, entry: Entry) -> bytes:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cst_core.errors import CheckpointError
+from cst_core.errors import CheckpointError, DataError
 from cst_core.files import replace_atomically
-from cst_core.label_index import Entry, LabelIndex
+from cst_core.label_index import Entry, LabelIndex, recorded
+from cst_core.team import Team
 
 
 class PseudoLabels:
@@ -23,18 +24,21 @@ class PseudoLabels:
     not made again: they are a function of ``source`` (a digest of weights, data and configuration) and of nothing else,
     so a folder with another source, a missing file or a wrong checksum counts as no label at all.
 
+    Several processes share a folder; ``rank`` tells them apart: each writes its own labels and its own index.
+
     No file stays open or mapped: a process may have a thousand open files and some ten thousand maps.
     """
 
-    def __init__(self, n_pairs: int, folder: Path | None = None, source: str = "") -> None:
+    def __init__(self, n_pairs: int, folder: Path | None = None, source: str = "", rank: int = 0) -> None:
         self._n_pairs = n_pairs
         self._folder = folder
         self._fields: dict[int, Tensor] = {}
         self._difficulties: dict[int, float] = {}
+        self._made: set[int] = set()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._index = LabelIndex(folder, source, n_pairs)
-            for pair, entry in self._index.entries.items():
+            self._index = LabelIndex(folder, source, n_pairs, rank)
+            for pair, entry in recorded(folder, source, n_pairs):
                 if self._is_label(pair, entry):
                     self._difficulties[pair] = entry.difficulty
 
@@ -82,6 +86,7 @@ class PseudoLabels:
         label = refined.to("cpu", torch.float16)
         if not torch.isfinite(label).all():  # half precision ends at 65504 mm
             raise ValueError(f"label of pair {pair}: every displacement must be finite, some are not")
+        self._made.add(pair)
         if self._folder is None:
             self._fields[pair] = label
         else:
@@ -90,6 +95,27 @@ class PseudoLabels:
                 np.save(stream, label.numpy())
             self._index.add(pair, Entry(difficulty, _digest(path)))
         self._difficulties[pair] = difficulty
+
+    def share(self, team: Team) -> set[int]:
+        """Wait until every process of ``team`` has put its labels, and have them all; returns those that others made.
+
+        Raises:
+            DataError: the folder is not the same for all processes.
+        """
+        if team.size == 1:
+            return set()
+        # all that it has: a file that was there before may not have been there for every process
+        for fields, difficulties, _ in (given := team.gather((self._fields, self._difficulties, self._made))):
+            new = difficulties.keys() - self._difficulties.keys()
+            for pair in new if self._folder else ():
+                if not self._file(pair).exists():
+                    raise DataError(
+                        f"{self._file(pair)}: was written by another process and is not here; "
+                        "--out must be in a folder that all machines share"
+                    )
+            self._fields |= {pair: fields[pair] for pair in new & fields.keys()}
+            self._difficulties |= {pair: difficulties[pair] for pair in new}
+        return {pair for *_, made in given for pair in made} - self._made
 
     def _file(self, pair: int) -> Path:
         return Path(self._folder or "", f"{pair:06d}.npy")

@@ -15,12 +15,14 @@ from torch.optim import Adam, Optimizer
 from cst_core.backend import Backend, Pair
 from cst_core.config import TrainConfig
 from cst_core.event import Event
+from cst_core.global_norm import global_statistics
 from cst_core.labelling import make_labels
 from cst_core.labels import PseudoLabels
 from cst_core.sampling import difficulty_weights, epoch_batch, seeded, weighted_batch
 from cst_core.schedule import cosine, step_decay
 from cst_core.snapshots import Memory, Snapshot
 from cst_core.supervision import SelfTraining, Supervision
+from cst_core.team import Alone, Team, agree, check_batch, sum_gradients
 
 LOSS_EVERY = 20  # steps between two reads of the loss: each read waits for the device
 _REMEDY = "finished stages are intact; start a new run with a lower learning_rate"
@@ -50,6 +52,7 @@ def self_train(
     save_every: int = 25,
     labels_folder: Path | None = None,
     source: str = "",
+    team: Team | None = None,
 ) -> TrainResult:
     """Train a feature extractor on unlabelled pairs.
 
@@ -65,21 +68,28 @@ def self_train(
             one it holds. A run that was killed at any moment ends with the same weights as one that was not.
         labels_folder: Cache of the labels on disk; may be deleted at any time. None: in memory.
         source: Digest of data and configuration; a cache with another one is not used.
+        team: The processes that train together, each with these arguments. `after_stage`, `watch` and `memory` are
+            used by process 0 alone; `labels_folder` must be the same for all.
 
     Returns:
         The network after the last stage, in evaluation mode, and the losses.
 
     Raises:
         ValueError: no pairs.
+        ConfigError: the batch cannot be divided among the processes.
         NotFiniteError: a loss was NaN or infinite.
     """
     if not pairs:
         raise ValueError("pairs: need at least one pair to train on, got none")
+    team = team or Alone()
+    check_batch(config.batch_size, team)
+    if team.rank:
+        after_stage, memory, watch = None, None, lambda _: None
     teaching = supervision or SelfTraining[Pair](config.margin)
     # g_1 starts from new random weights, not from g_0's.
     teacher = first if first is not None else backend.new_network(config.seed)
     network = backend.new_network(config.seed + 1)
-    state = memory.load() if memory else None
+    state = team.broadcast(memory.load() if memory else None)
     if state is None and after_stage:
         after_stage(0, teacher.eval())
     losses = [float("nan")] * config.stages
@@ -92,14 +102,16 @@ def self_train(
         if teaching.labelled:
             folder = labels_folder / f"stage-{stage:02d}" if labels_folder else None
             digest = f"{source}-{stage}-{weights_digest(teacher)}-{config.refine}"
-            kept = PseudoLabels(len(pairs), folder, digest)
-            labels = make_labels(backend, teacher, pairs, kept, config, stage, watch)
+            kept = PseudoLabels(len(pairs), folder, digest, team.rank)
+            labels = make_labels(backend, teacher, pairs, kept, config, stage, watch, team)
         # The teacher is frozen while its student, which may start from the same weights, moves away from it.
         frozen = _detached(teacher) if stage > 1 else None
         save = _saver(memory, stage, frozen)
-        losses[stage - 1] = train_stage(
-            backend, network, pairs, labels, config, stage, watch, save, save_every, resumed, teaching
-        )
+        with global_statistics(network, team):
+            losses[stage - 1] = train_stage(
+                backend, network, pairs, labels, config, stage, watch, save, save_every, resumed, teaching, team
+            )
+        agree(network, team)
         teacher = backend.new_network(config.seed)
         teacher.load_state_dict(network.state_dict())
         if after_stage:
@@ -123,12 +135,14 @@ def train_stage(
     save_every: int = 25,
     resumed: Snapshot | None = None,
     supervision: Supervision[Pair] | None = None,
+    team: Team | None = None,
 ) -> float:
     """Train g_t on the stage's labels (Eq. 2), or as another ``supervision`` says; returns the last loss read.
 
     Adam and the learning rate start anew. Without labels there is no difficulty to sample by. All randomness is a
-    function of (seed, stage, step).
+    function of (seed, stage, step, place in the batch), so that every process of ``team`` can take its places alone.
     """
+    team = team or Alone()
     teaching = supervision or SelfTraining[Pair](config.margin)
     unit = "mm" if teaching.fields else ""
     available = range(len(pairs)) if labels is None else labels.pairs
@@ -152,9 +166,9 @@ def train_stage(
             places = epoch_batch(len(available), config.batch_size, key)
         batch = [available[place] for place in places]
         # 2. label to device (the only copy), the example made of both, augmented
-        generator = seeded(*key, 1)
         drawn = []
-        for i in batch:
+        for place, i in list(enumerate(batch))[team.rank :: team.size]:
+            generator = seeded(*key, 1 + place)
             label = labels[i].to(_device(network), torch.float32) if labels is not None else None
             made = teaching.example(i, pairs[i], label, generator)
             drawn.append(
@@ -166,9 +180,10 @@ def train_stage(
             group["lr"] = rate
         predicted = backend.predict(network, [pair for pair, _ in drawn])
         losses = [teaching.loss(pair, u, target) for (pair, target), u in zip(drawn, predicted, strict=True)]
-        loss = torch.stack(losses).mean()
+        loss = torch.stack(losses).mean() / team.size
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        loss = sum_gradients(network, loss, team)
         optimizer.step()
         # 4. the loss is read seldom; weights are checked before anything is made from them
         saving = (step + 1) % save_every == 0

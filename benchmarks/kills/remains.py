@@ -79,7 +79,7 @@ def _checks(plugin: BackendPlugin[Any]) -> Mapping[str, Callable[[Path], object]
         "config.toml": lambda file: tomllib.loads(file.read_text()),
         "resume*.pt": lambda file: load_snapshot(file, file.with_suffix(".none")),
         "stage-*.safetensors": lambda file: load_model(file, plugin, "cpu"),
-        "labels/*/index.json": _index,
+        "labels/*/index*.jsonl": _index,
         "labels/*/*.npy": lambda file: np.load(io.BytesIO(file.read_bytes())),
         "log.jsonl": lambda file: [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1]],
         "figures/*.png": lambda file: _ends(file, (b"IEND\xaeB`\x82", b"")[plugin.name == "toy"]),
@@ -89,10 +89,11 @@ def _checks(plugin: BackendPlugin[Any]) -> Mapping[str, Callable[[Path], object]
 
 
 def _index(file: Path) -> None:
-    """Every label that is named is there, with its checksum."""
-    for pair, (_, digest) in json.loads(file.read_bytes())["labels"].items():
-        if hashlib.sha256((file.parent / f"{int(pair):06d}.npy").read_bytes()).hexdigest() != digest:
-            raise ValueError(f"another checksum than that of label {pair}")
+    """Every label that is named in a whole line is there, with its checksum."""
+    _, *lines = file.read_bytes().split(b"\n")[:-1]
+    for told in map(json.loads, lines):
+        if hashlib.sha256((file.parent / f"{told['pair']:06d}.npy").read_bytes()).hexdigest() != told["sha256"]:
+            raise ValueError(f"another checksum than that of label {told['pair']}")
 
 
 def _ends(file: Path, mark: bytes) -> None:
