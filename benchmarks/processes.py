@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.kills import weights
+from benchmarks.kills.remains import weights
 from benchmarks.record import circumstances, write
 from cst_core.plugins import load
 
