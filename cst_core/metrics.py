@@ -134,7 +134,7 @@ def _hd95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float:
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    return mask & ~np.asarray(ndimage.binary_erosion(mask))
+    return mask & ~np.asarray(ndimage.binary_erosion(mask), dtype=bool)
 
 
 def _distance_to(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
