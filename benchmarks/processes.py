@@ -6,6 +6,7 @@
 with one of the two killed (SIGKILL) after the first snapshot, in the middle of a stage. ``labels_same``: those of the
 first stage, to the bit. ``gap``: the norm of the difference of two runs' final weights over that of how far training
 went from its start; biases that a normalisation cancels, whose gradients are rounding alone, are left out.
+``gap_of_threads``: the same between one process of one thread and one of two, which differ in the order of sums alone.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ SCHEDULES: Mapping[str, Sequence[str]] = {
 """``--set`` of each backend's preset ``quick``: a minute or so, and past a snapshot."""
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1")
 
+RUNS = (("one", ()), ("two", TORCHRUN), ("killed", TORCHRUN), ("threads", ()))
+
 
 def main() -> None:
-    """Train three times a backend, compare, print, write JSON if asked."""
+    """Train four times a backend, compare, print, write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", nargs="+", choices=SCHEDULES, default=list(SCHEDULES))
     parser.add_argument("--json", type=Path)
@@ -55,27 +58,28 @@ def compare(backend: str, folder: Path) -> dict[str, Any]:
     """Figures of one backend."""
     seconds = {}
     labels = {}
-    for name, launcher in (("one", ()), ("two", TORCHRUN), ("killed", TORCHRUN)):
+    for name, launcher in RUNS:
         began = time.monotonic()
-        process = start(backend, folder / name, launcher)
+        process = start(backend, folder / name, launcher, threads=2 if name == "threads" else 1)
         labels[name] = watched(process, folder / name, kill=name == "killed")
         seconds[name] = round(time.monotonic() - began, 1)
     return {
         "labels_same": labels["one"] == labels["two"] == labels["killed"] and bool(labels["one"]),
         "labels": len(labels["one"]),
         "gap": gap(backend, folder / "one", folder / "two"),
+        "gap_of_threads": gap(backend, folder / "one", folder / "threads"),
         "killed_same_as_two": weights(folder / "killed") == weights(folder / "two"),
         "seconds": seconds,
         "set": list(SCHEDULES[backend]),
     }
 
 
-def start(backend: str, run: Path, launcher: Sequence[str]) -> subprocess.Popen[bytes]:
+def start(backend: str, run: Path, launcher: Sequence[str], threads: int) -> subprocess.Popen[bytes]:
     """``cst train``, under a launcher if there is one."""
     settings = [word for setting in SCHEDULES[backend] for word in ("--set", setting)]
     arguments = ["train", "--backend", backend, "--preset", "quick", "--data", "phantom", "--device", "cpu"]
     command = [sys.executable, *launcher, "-m", "cst_core.cli", *arguments, *settings, "--out", str(run)]
-    environ = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    environ = {**os.environ, "OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
 
 
@@ -87,8 +91,10 @@ def watched(process: subprocess.Popen[bytes], run: Path, kill: bool) -> dict[str
     labels = dict[str, str]()
     while process.poll() is None:
         if (run / "resume.pt").exists():
-            found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.glob("labels/*-01/*.npy")}
-            labels = found or labels
+            # once: they are all there with the first snapshot, and go with the end of the stage
+            labels = labels or {
+                path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.glob("labels/*-01/*.npy")
+            }
             if kill:
                 os.kill(worker(process.pid, run), signal.SIGKILL)
                 kill = False
