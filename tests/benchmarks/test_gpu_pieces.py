@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks.gpu import __main__ as gpu
 
 
 def call(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> dict:
