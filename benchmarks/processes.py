@@ -31,7 +31,7 @@ from benchmarks.record import circumstances, write
 from cst_core.plugins import load
 
 SCHEDULES: Mapping[str, Sequence[str]] = {
-    "points": ("stages=1", "epochs=3", "first_towers=1", "candidates=32"),
+    "points": ("stages=1", "epochs=10", "first_towers=1", "candidates=32"),
     "image": ("stages=1", "iterations=40", "max_train_pairs=3", "max_test_pairs=1", "spacing=6.4"),
 }
 """``--set`` of each backend's preset ``quick``: a minute or so, and past a snapshot."""
