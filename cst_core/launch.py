@@ -83,8 +83,12 @@ def open_team(device: str) -> Iterator[Team]:
     if place is None or place.size == 1:
         yield Alone()
         return
+    import torch
+
     from cst_core.processes import Processes
 
+    # torchrun limits torch's threads alone; where numba has more, torch gets as many after its first loop
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
     team = Processes(place, choose_device(device))
     try:
         yield team

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numba
 import torch
 from torch import Tensor, nn
 
@@ -92,6 +93,7 @@ def free_port() -> int:
 
 def _told(function: Callable[..., Any], arguments: tuple[Any, ...], path: Path) -> None:
     torch.set_num_threads(1)
+    numba.set_num_threads(1)
     with path.with_suffix(".txt").open("w") as stream, redirect_stdout(stream), redirect_stderr(stream):
         try:
             result = function(*arguments)
@@ -172,17 +174,21 @@ def train(team: Team, given: Training) -> Trained:
     return Trained(network.state_dict(), gradients)
 
 
+def train_alone(team: Team, given: Training) -> Trained:
+    """As `train` without a team."""
+    del team
+    return train(Alone(), given)
+
+
 def check_first_step(training: Training, folder: Path) -> None:
     """Labels, and gradients and batch statistics of the first step, of two processes are those of one.
 
     Adam makes steps of one size of gradients of any size, also of those that are rounding alone: its weights are no
     measure.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the processes have: sums are in another order on more
     only = training._replace(settings={"stages": 1, "iterations": 1, "batch_size": 4})
-    alone = train(Alone(), only._replace(folder=folder / "alone"))
-    torch.set_num_threads(threads)
+    # in a process as the others are: what threads the tests' own has, changes the order of sums
+    (alone,) = in_processes(1, train_alone, only._replace(folder=folder / "alone"), folder)
     one, other = in_processes(2, train, only._replace(folder=folder / "team"), folder)
     assert all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
     largest = max(float(gradient.norm()) for gradient in alone.gradients.values())
