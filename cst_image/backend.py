@@ -12,9 +12,11 @@ from torch import Generator, Tensor, nn
 from cst_core.affine import Affine, augment_label_image, draw_image_affines, for_grid, warp_image
 from cst_core.backend import Registration
 from cst_core.field import DisplacementField, Grid
+from cst_core.replay import Replay
 from cst_image.config import ImageConfig
 from cst_image.correlation import candidate_displacements, matching_cost
 from cst_image.coupled_convex import coupled_convex, upsampled
+from cst_image.instance import instance_optimisation
 from cst_image.lattice import box_means, double, lattice_grid, lattice_shape
 from cst_image.network import FeatureCNN
 from cst_image.pair import ImagePair
@@ -38,6 +40,7 @@ class ImageBackend:
     def __init__(self, config: ImageConfig | None = None, device: str = "cpu") -> None:
         self.config = config or ImageConfig()
         self.device = device
+        self.optimise = Replay(instance_optimisation)
 
     def new_network(self, seed: int) -> FeatureCNN:
         """A trainable g with weights from ``seed`` alone."""

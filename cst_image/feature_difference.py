@@ -34,38 +34,47 @@ class FeatureDifference:
     """The weighted mean squared difference of two feature volumes, as a function of the displacement.
 
     ``fixed`` and ``moving`` ``(C, X, Y, Z)``; ``weight`` ``(X, Y, Z)``, not negative: where and how much the fixed one
-    counts. The mean is over channels and weights. In float32 on the CPU compiled, elsewhere in torch.
+    counts. The mean is over channels and weights. In float32 compiled, for the CPU or for CUDA; elsewhere in torch.
     """
 
     def __init__(
         self, fixed: Float[Tensor, "C X Y Z"], moving: Float[Tensor, "C X Y Z"], weight: Float[Tensor, "X Y Z"]
     ) -> None:
-        self._compiled = fixed.dtype == torch.float32 and fixed.device.type == "cpu"
-        self._scale = 1.0 / (len(fixed) * weight.double().sum().clamp(min=1e-12).item())
-        if self._compiled:
-            self._fixed, self._moving = (rearrange(f, "c x y z -> x y z c").contiguous() for f in (fixed, moving))
-        else:
-            self._fixed, self._moving = fixed, moving
+        self._kernel = fixed.device.type if fixed.dtype == torch.float32 else "none"
+        # of the weights; it stays on the device, so that nobody waits for it
+        self._share = 1.0 / (len(fixed) * weight.double().sum().clamp(min=1e-12))
         self._weight = weight.to(fixed.dtype).contiguous()
+        if self._kernel in ("cpu", "cuda"):
+            fixed, moving = (rearrange(f, "c x y z -> x y z c").contiguous() for f in (fixed, moving))
+        self._fixed, self._moving = fixed, moving
 
     def __call__(self, u: Float[Tensor, "3 X Y Z"]) -> Difference:
         """At the displacement ``u``, in voxels of these volumes; beyond the border the moving one is continued."""
-        return self._in_one_pass(u) if self._compiled else self._textbook(u)
+        if self._kernel == "cpu":
+            return self._compiled(u)
+        if self._kernel == "cuda":
+            from cst_image.feature_difference_cuda import feature_difference_cuda
 
-    def _in_one_pass(self, u: Tensor) -> Difference:
+            return Difference(
+                *feature_difference_cuda(self._fixed, self._moving, self._weight, u.contiguous(), self._share)
+            )
+        return self._textbook(u)
+
+    def _compiled(self, u: Tensor) -> Difference:
         gradient = torch.empty_like(u, memory_format=torch.contiguous_format)
         partial = np.zeros(u.shape[1], np.float64)
         fixed, moving, weight, at = (
             t.detach().numpy() for t in (self._fixed, self._moving, self._weight, u.contiguous())
         )
-        _difference(fixed, moving, weight, at, _F(2.0 * self._scale), gradient.numpy(), partial)
-        return Difference(torch.tensor(partial.sum() * self._scale, dtype=u.dtype), gradient)
+        share = self._share.item()
+        _difference(fixed, moving, weight, at, _F(2.0 * share), gradient.numpy(), partial)
+        return Difference(torch.tensor(partial.sum() * share, dtype=u.dtype), gradient)
 
     def _textbook(self, u: Tensor) -> Difference:
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             warped = warp(self._moving, u, (1.0, 1.0, 1.0))
-            value = ((warped - self._fixed).square() * self._weight).sum() * self._scale
+            value = ((warped - self._fixed).square() * self._weight).sum() * self._share.to(u.dtype)
             (gradient,) = torch.autograd.grad(value, u)
         return Difference(value.detach(), gradient)
 

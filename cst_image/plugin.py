@@ -126,7 +126,9 @@ def score_field(case: EvalCase[ImagePair], field: DisplacementField, seconds: fl
 def at_test(backend: ImageBackend) -> ImageBackend:
     """The same backend with the smoothness of test time."""
     config = backend.config.model_copy(update={"smoothness": backend.config.test_smoothness})
-    return ImageBackend(config, backend.device)
+    made = ImageBackend(config, backend.device)
+    made.optimise = backend.optimise  # with what it has recorded
+    return made
 
 
 PLUGIN = ImagePlugin()

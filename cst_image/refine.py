@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cst_core.field import compose, warp
 from cst_image.consistency import make_consistent
-from cst_image.instance import InstanceSettings, instance_optimisation
+from cst_image.instance import InstanceSettings
 from cst_image.lattice import lattice_grid
 from cst_image.pair import ImagePair
 
@@ -89,7 +89,7 @@ def optimised(
         config.field_smoothing,
     )
     voxel = field.new_tensor(spacing)[:, None, None, None]
-    return voxel * instance_optimisation(fixed, moving, field / voxel, weight, settings)
+    return voxel * backend.optimise(fixed, moving, field / voxel, weight, settings=settings)
 
 
 def projected(features: Float[Tensor, "D X Y Z"], channels: int) -> Float[Tensor, "C X Y Z"]:

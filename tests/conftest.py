@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from beartype import beartype
 from beartype.roar import BeartypeDecorHintPep3119Exception
 from jaxtyping import install_import_hook
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("cst_core", "cst_image", "cst_points")
 # These compile functions from their source: a check wrapped round one would be compiled as well.
 COMPILERS = re.compile(r"^\s*(?:import|from)\s+(?:numba|triton)\b", re.MULTILINE)
+
+
+_IN_TRITON = """
+import importlib, sys, numpy, torch
+module, function, given, found = sys.argv[1:]
+with numpy.load(given) as data:
+    arguments = {name: torch.from_numpy(data[name]) for name in data.files}
+numpy.savez(found, *getattr(importlib.import_module(module), function)(**arguments))
+"""
 
 
 def checked_modules() -> list[str]:
@@ -70,6 +84,27 @@ def shared() -> Path:
     if reason := missing_data():
         pytest.skip(reason)
     return data_folder()
+
+
+@pytest.fixture
+def interpreted(tmp_path: Path) -> Callable[[str, str, Mapping[str, Tensor]], list[Tensor]]:
+    """Calls ``function`` of ``module``, made of Triton kernels, on the CPU: in Triton's interpreter.
+
+    A test that asks for it is skipped where Triton is not installed; its results are what the function returns.
+    """
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed: it comes with CUDA builds of torch")
+
+    def call(module: str, function: str, arguments: Mapping[str, Tensor]) -> list[Tensor]:
+        np.savez(tmp_path / "in.npz", **{name: value.numpy() for name, value in arguments.items()})
+        environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        command = [sys.executable, "-c", _IN_TRITON, module, function, str(tmp_path / "in.npz"), str(tmp_path / "out")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        with np.load(tmp_path / "out.npz") as data:
+            return [torch.from_numpy(data[name]) for name in data.files]
+
+    return call
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -63,6 +63,18 @@ def test_kernel_equals_the_textbook(shape, channels, size):
     assert torch.allclose(in_double.gradient, gradient, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("shape", "channels"), [((7, 6, 5), 32), ((5, 1, 4), 3), ((1, 1, 1), 2), ((2, 9, 3), 17)])
+def test_triton_kernel_interpreted(shape, channels, interpreted):
+    p = problem(shape, channels, 2.0)
+    fixed, moving = (part.permute(1, 2, 3, 0).contiguous() for part in (p.fixed, p.moving))
+    share = 1.0 / (channels * p.weight.double().sum())
+    given = {"fixed": fixed, "moving": moving, "weight": p.weight, "u": p.u, "share": share}
+    value, gradient = interpreted("cst_image.feature_difference_cuda", "feature_difference_cuda", given)
+    compiled = FeatureDifference(*p[:3])(p.u)
+    assert torch.allclose(value, compiled.value, rtol=1e-5)
+    assert torch.allclose(gradient, compiled.gradient, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [0.3, 3.0])
 def test_gradient_by_finite_differences(size):
     p = problem((4, 3, 3), 2, size).to(torch.float64)

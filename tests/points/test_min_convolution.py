@@ -1,10 +1,5 @@
 """The compiled min-convolution against the textbook one, its ties, its gradients, and the CUDA kernel."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +8,6 @@ import torch
 from torch import Tensor
 
 from cst_points.min_convolution import min_convolution, min_convolution_reference
-
-ROOT = Path(__file__).parents[2]
 
 
 class Problem(NamedTuple):
@@ -144,28 +137,10 @@ def test_no_edges(dtype, with_argmin):
         assert p.h.grad.shape == (0, 8)
 
 
-_IN_TRITON = """
-import sys, numpy, torch
-from cst_points.min_convolution_cuda import min_convolution_cuda
-with numpy.load(sys.argv[1]) as data:
-    arguments = [torch.from_numpy(data[name]) for name in ("h", "candidates", "source", "target")]
-message, argmin = min_convolution_cuda(*arguments)
-numpy.savez(sys.argv[2], message=message.numpy(), argmin=argmin.numpy())
-"""
-
-
 @pytest.mark.parametrize(("k", "edges"), [(5, 12), (70, 4)])  # less than a block; more than one of each kind
-def test_triton_kernel_interpreted(k, edges, tmp_path):
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("triton is not installed: it comes with CUDA builds of torch")
+def test_triton_kernel_interpreted(k, edges, interpreted):
     p = whole_numbers(k, edges)
-    np.savez(tmp_path / "in.npz", **{name: value.numpy() for name, value in p._asdict().items()})
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = [sys.executable, "-c", _IN_TRITON, str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    with np.load(tmp_path / "out.npz") as data:
-        message, argmin = torch.from_numpy(data["message"]), torch.from_numpy(data["argmin"])
+    message, argmin = interpreted("cst_points.min_convolution_cuda", "min_convolution_cuda", p._asdict())
     assert torch.equal(message, min_convolution_reference(*p))
     ones = torch.ones_like(p.h)
     assert torch.equal(torch.zeros_like(ones).scatter_add_(1, argmin.long(), ones).double(), spread(p, ones))
