@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from benchmarks.scaling.points import volumes
+from cst_core.replay import SWITCH
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig
 from cst_image.pair import ImagePair
@@ -22,12 +25,18 @@ REPEATS = 10
 
 
 def image_pair(shape: tuple[int, int, int], device: str) -> dict[str, Any]:
-    """The paper's network, untrained; two warps and Adam; the field at every voxel."""
+    """The paper's network, untrained; two warps and Adam; the field at every voxel.
+
+    ``launched_singly``: the same where no kernels are recorded (`cst_core.replay`).
+    """
     backend = at_test(ImageBackend(ImageConfig(first_towers=1), device))
     made = volumes(shape)
     pair = ImagePair(made.fixed.to(device), made.moving.to(device), made.grid)
     network = backend.untrained(0).eval()
-    return {"shape": list(shape), **timed(lambda: backend.displacement(network, pair), device)}
+    found = timed(lambda: backend.displacement(network, pair), device)
+    with patch.dict(os.environ, {SWITCH: "0"}):
+        singly = timed(lambda: backend.displacement(network, pair), device)
+    return {"shape": list(shape), **found, "launched_singly": singly}
 
 
 def points_pair(source: str, device: str) -> dict[str, Any]:
