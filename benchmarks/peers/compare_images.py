@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ def main() -> None:
             print(f"{name} {setting}: is in {options.json}", flush=True)
             continue
         method = method_of(name, options.preset, config, options.threads, options.deeds)
-        row = row_of(method, cases, options.target_sdlogj if options.matched else None, options.threads, scorer)
+        default = rows_of(options.json).get((name, "default", key[2]))
+        target = options.target_sdlogj if options.matched else None
+        row = row_of(method, cases, target, options.threads, scorer, default)
         if row is None:
             print(f"{name} {setting}: no pair could be registered, no row", flush=True)
             continue
@@ -88,8 +90,18 @@ def method_of(name: str, preset: str, config: ImageConfig, threads: int, deeds: 
     return ToolMethod(name, preset, threads, {"binaries": str(deeds)} if name == "deeds" else None)
 
 
-def row_of(method: Method, cases: Cases, target: float | None, threads: int, scorer: Scorer) -> dict[str, Any] | None:
-    """A row of the shared form; None if no pair could be registered. ``target``: of the mean SDlogJ; None: defaults."""
+def row_of(
+    method: Method,
+    cases: Cases,
+    target: float | None,
+    threads: int,
+    scorer: Scorer,
+    default: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """A row of the shared form; None if no pair could be registered. ``target``: of the mean SDlogJ; None: defaults.
+
+    ``default``: the method's row at its defaults, taken for the matched one where no strength comes nearer.
+    """
     settings: dict[str, Any] = {"knob": method.knob.name}
     strength = None
     if target is not None:
@@ -98,6 +110,8 @@ def row_of(method: Method, cases: Cases, target: float | None, threads: int, sco
         settings |= {"strength": strength, "reached": chosen.reached, "tried": chosen.tried}
         told = "" if chosen.reached else f", target {target} not reached"
         print(f"{method.name}: {method.knob.name} {strength:.4g}, {len(chosen.tried)} tried{told}", flush=True)
+        if default and not chosen.reached and strength == method.knob.default:
+            return {**default, "setting": "matched", "settings": {**default["settings"], **settings}}
     outcomes = [scorer.outcome(method, case, strength) for case in cases]
     failures = [{"id": one.score.id, "why": one.failure} for one in outcomes if one.failure is not None]
     for failure in failures:

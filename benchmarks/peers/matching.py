@@ -12,14 +12,15 @@ TOLERANCE = 0.05
 """Relative, of the target."""
 MOST = 12
 """Evaluations."""
-_STEP = 3.0  # factor between strengths while the target is not enclosed yet
+_STEP = 3.0  # first factor between strengths while the target is not enclosed yet; each further one is its square
 
 
 class Matched(NamedTuple):
     """What was found."""
 
     strength: float
-    """The one tried that came nearest."""
+    """The one tried that came nearest; the knob's default where the target is out of reach and none comes nearer by
+    more than the tolerance."""
     reached: bool
     """Whether it is within the tolerance."""
     tried: list[tuple[float, float]]
@@ -40,12 +41,12 @@ def match(figure: Callable[[float], float], target: float, knob: Knob) -> Matche
     def done() -> bool:
         return abs(tried[-1][1] - target) <= TOLERANCE * target or len(tried) >= MOST
 
-    here, excess = knob.default, gap(knob.default)
+    here, excess, step = knob.default, gap(knob.default), _STEP
     rough, smooth = (here, None) if excess > 0 else (None, here)
     while not done():
         if rough is None or smooth is None:
-            factor = _STEP if smooth is None else 1.0 / _STEP
-            following = min(max(here * factor, knob.low), knob.high)
+            factor = step if smooth is None else 1.0 / step
+            following, step = min(max(here * factor, knob.low), knob.high), step * step
             if following == here:
                 break
             here = following
@@ -56,4 +57,7 @@ def match(figure: Callable[[float], float], target: float, knob: Knob) -> Matche
         else:
             smooth = here
     strength, nearest = min(tried, key=lambda pair: abs(pair[1] - target))
-    return Matched(strength, abs(nearest - target) <= TOLERANCE * target, tried)
+    reached = abs(nearest - target) <= TOLERANCE * target
+    if not reached and abs(tried[0][1] - nearest) <= TOLERANCE * target:
+        strength = knob.default
+    return Matched(strength, reached, tried)

@@ -26,6 +26,14 @@ def test_what_cannot_be_reached_is_said(target: float, end: float) -> None:
     assert found.strength == end
 
 
+def test_where_nothing_comes_nearer_the_default_is_kept() -> None:
+    """A knob that hardly turns: its end is reached after three steps."""
+    found = match(lambda strength: 1.0 - 1e-3 * strength, 2.0, KNOB)
+    assert not found.reached
+    assert found.strength == KNOB.default
+    assert [strength for strength, _ in found.tried] == pytest.approx([1.0, 1 / 3, 1 / 27, 0.01])
+
+
 def test_a_method_that_fails_where_it_is_rough_is_made_smoother() -> None:
     found = match(lambda strength: math.inf if strength < 5 else 1.0 / strength, 0.1, KNOB)
     assert found.reached
