@@ -22,7 +22,7 @@ def rates() -> dict[str, float]:
     """
     values = np.ones((4 * torch.get_num_threads(), 1024), np.float32)
     _multiply_adds(values, 1)  # compiles
-    fused = 2.0 * _CHAIN * values.size * _PASSES / fastest(lambda: _multiply_adds(values, _PASSES), 10)
+    fused = 2.0 * _CHAIN * values.size * _PASSES / fastest(lambda: _multiply_adds(values, _PASSES), 20)
     a, memory = torch.rand(1024, 1024), torch.rand(2**26)
     copy = torch.empty_like(memory)
     product = 2.0 * len(a) ** 3 / fastest(lambda: a @ a, 20)

@@ -38,7 +38,8 @@ def points_section(file: str, result: Mapping[str, Any]) -> str:
     whole = {"s": result["best"][_WHOLE], "MB": result["best"][f"MB, {_WHOLE}"]}
     pair = f"{significant(whole['s'])} s a pair, {significant(whole['MB'], 3)} MB."
     head = f"**{clouds}**, preset `best`, one network: {pair} {_machine(result['machine'])}"
-    return f"{_from(file, result)}\n\n{head}\n\n{steps_table(result)}\n{said}"
+    about = "Of neighbours the floor is that of the distances to those found alone; each search looks at more."
+    return f"{_from(file, result)} {about}\n\n{head}\n\n{steps_table(result)}\n{said}"
 
 
 def steps_table(found: Mapping[str, Any]) -> str:
