@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
-from typing import NamedTuple
 
-import textbook
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cst_core.field import Grid, warp
+from benchmarks import textbook
+from benchmarks.step import Step
+from cst_core.field import Grid, compose, warp
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig
 from cst_image.consistency import make_consistent
@@ -26,19 +25,6 @@ from cst_image.refine import projected
 SPACING = (2.0, 2.0, 2.0)
 DEFORMATION = 20.0  # mm, the largest
 FEW = 10  # steps of instance optimisation beside the textbook's, which takes seconds for each
-
-
-class Step(NamedTuple):
-    """One step, and what it cannot do without."""
-
-    name: str
-    ours: Callable[[], Tensor]
-    textbook: Callable[[], Tensor] | None
-    operations: float
-    numbers: float
-    """float32 values read or written at least."""
-    times: int = 0
-    """In the registration of one pair."""
 
 
 def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[Step]:
@@ -87,7 +73,53 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     )
     # a field as it is in the middle of the optimisation: h's own has steps of whole voxels
     start = deformation(lattice_shape(pair.grid.shape, config.label_stride)) / (config.label_stride * SPACING[0])
+    made += moving_steps(backend, pair, forward, features.fixed_second)
     return made + field_steps(config, features.fixed_second, features.moving_second, start)
+
+
+def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second: Tensor) -> list[Step]:
+    """What brings h's field from one lattice to the next, and both scans to Adam."""
+    config, shape, stride = backend.config, pair.grid.shape, backend.config.label_stride
+    voxels, coarse, sites = prod(shape), prod(solved.shape[1:]), prod(lattice_shape(shape, stride))
+    field = backend.to_label_lattice(pair, solved)
+    dense, spacing = backend.on_grid(pair, field), tuple(stride * s for s in SPACING)
+    before, after = len(second), config.instance_channels
+    linear = 17  # of one channel at one position, beside the position's own 12
+    return [
+        Step(
+            "upsampling to the labels' lattice",
+            lambda: backend.to_label_lattice(pair, solved),
+            None,
+            3 * sites * 18,
+            3 * (coarse + sites),
+            3,
+        ),
+        Step("field at every voxel", lambda: backend.on_grid(pair, field), None, 6 * voxels, 3 * (sites + voxels), 1),
+        Step(
+            "warp, one volume",
+            lambda: warp(pair.moving, dense, SPACING),
+            None,
+            voxels * (linear + 12),
+            voxels * 5,
+            1,
+        ),
+        Step(
+            "composition of two fields",
+            lambda: compose(field, field, spacing),
+            None,
+            sites * (3 * linear + 15),
+            sites * 9,
+            1,
+        ),
+        Step(
+            "features for Adam, one volume",
+            lambda: projected(backend.standardised(second, None, stride), after),
+            None,
+            sites * before * (2 * after + 5),
+            sites * (before + after),
+            2,
+        ),
+    ]
 
 
 def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tensor) -> list[Step]:

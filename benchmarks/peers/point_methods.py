@@ -75,6 +75,15 @@ class PointToolMethod:
             remedy = f"run python -m benchmarks.peers.install {self.tool.environment}"
             raise NotInstalledError(f"{name}: its tool is not installed; {remedy}")
 
+    def options_of(self, pair: CloudPair) -> dict[str, Any]:
+        """What the adapter is told about this pair: the same of all."""
+        del pair
+        return self.options
+
+    def environment(self) -> dict[str, str]:
+        """Of the tool's process."""
+        return environment_of(self.threads)
+
     def register(self, pair: CloudPair) -> FoundPoints:
         """In a folder of its own that is removed afterwards."""
         with tempfile.TemporaryDirectory(prefix=f"peer-{self.name}-") as text:
@@ -82,9 +91,10 @@ class PointToolMethod:
             files = {role: str(folder / f"{role}.npy") for role in ("fixed", "moving")}
             for role, cloud in (("fixed", pair.fixed), ("moving", pair.moving)):
                 np.save(files[role], cloud.double().numpy())
-            job = Job(files["fixed"], files["moving"], folder=text, threads=self.threads, options=self.options)
+            told = self.options_of(pair)
+            job = Job(files["fixed"], files["moving"], folder=text, threads=self.threads, options=told)
             adapter = FOLDER / "adapters" / f"{self.tool.adapter}.py"
-            whole = run_adapter(self.name, [str(self.python), str(adapter)], environment_of(self.threads), job)
+            whole = run_adapter(self.name, [str(self.python), str(adapter)], self.environment(), job)
             answer, field = read_answer(folder), torch.from_numpy(np.load(folder / "field.npy"))
         if field.shape != pair.fixed.T.shape or not field.isfinite().all():
             raise FailedError(f"{self.name}: its field must be finite and (3, {len(pair.fixed)})")

@@ -4,20 +4,20 @@ python -m benchmarks.peers.time_images --data FOLDER|phantom [--fold K] --preset
     --tools greedy ants ... [--pairs 5] [--threads 2] --json benchmarks/results/timing_hippocampus.json
 
 Every registration is a process of its own, ours as well (`adapters/cst_self.py`), so that memory and start count alike.
+Rows of the file that are of other methods or other threads stay as they are; ours is measured anew in every call, and
+ratios are to ours of the same call.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from benchmarks.peers.methods import FailedError, Found
 from benchmarks.peers.own_method import OwnMethod
+from benchmarks.peers.timing_rows import line, put_rows, timing_rows
 from benchmarks.peers.tool_method import ToolMethod
 from benchmarks.peers.tools import TOOLS
-from benchmarks.record import circumstances, write
 from cst_image.config import PRESETS, ImageConfig
 from cst_image.plugin import PLUGIN
 
@@ -45,28 +45,11 @@ def main() -> None:
                 found[method.name].append(method.register(case.pair, None))
             except FailedError as error:
                 print(f"{case.id}: {error}", flush=True)
-    rows = sorted((row_of(name, made) for name, made in found.items() if made), key=lambda row: row["seconds"])
+    rows = timing_rows(found, options.threads)
     for row in rows:
-        print(
-            f"{row['method']:12s} {row['seconds']:8.2f} s  processor {row['cpu_seconds']:8.2f} s  "
-            f"whole process {row['process_seconds']:8.2f} s  {row['peak_mb']:6.0f} MB  ({row['n_pairs']} pairs)",
-            flush=True,
-        )
-    write({"data": Path(options.data).name, "rows": rows} | circumstances(options.threads), options.json)
-
-
-def row_of(name: str, found: list[Found]) -> dict[str, Any]:
-    """Means over pairs, and the largest memory."""
-    return {
-        "method": name,
-        "n_pairs": len(found),
-        "seconds": fmean(one.seconds for one in found),
-        "cpu_seconds": fmean(one.cpu_seconds for one in found),
-        "process_seconds": fmean(one.process_seconds or one.seconds for one in found),
-        "peak_mb": max(one.peak_mb or 0.0 for one in found),
-        "version": found[-1].version,
-        "settings": found[-1].settings,
-    }
+        print(line(row), flush=True)
+    if options.json:
+        put_rows(options.json, Path(options.data).name, rows, options.threads)
 
 
 if __name__ == "__main__":

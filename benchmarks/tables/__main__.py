@@ -4,7 +4,8 @@
     python -m benchmarks.tables --show runs/bench/comparison_*.json   # these tables on the screen; nothing is written
 
 Table 3 comes from ``comparison_DATA.json``, Table 1 from ``ablation_training.json``, ``beyond.json`` and
-``hippocampus_test_time.json``, all in benchmarks/results. What is not there is said, with the command that makes it.
+``hippocampus_test_time.json``, the page of speed from ``speed_*.json`` and ``timing_*.json``, all in
+benchmarks/results. What is not there is said, with the command that makes it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from benchmarks.tables.ablations import test_time_section, training_section
 from benchmarks.tables.comparison import comparison_section
 from benchmarks.tables.scaling import batch_section, clouds_section, scans_section, side_section, store_section
+from benchmarks.tables.speed import images_section, points_section
+from benchmarks.tables.speed_tools import timing_images_section, timing_points_section
+from benchmarks.tables.speed_training import training_cost_section
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -21,9 +24,12 @@ class Part(NamedTuple):
 
     title: str
     file: str
-    section: Callable[[str, Mapping[str, Any]], str]
+    section: Callable[..., str]
+    """Of the file's name and content, and of that of ``beside``."""
     command: str
     """What makes the file."""
+    beside: tuple[str, ...] = ()
+    """Other files; an empty mapping stands for one that is not there."""
 
 
 class Page(NamedTuple):
@@ -98,6 +104,51 @@ PAGES = {
             )
         ),
     ),
+    "speed.md": Page(
+        "How fast it is",
+        "On a CPU, as ratios of what one run measured: seconds are of one machine, ratios of most. *textbook*: the "
+        "same result from whole tensors, autograd and library optimisers, in plain torch on the same threads; a dash "
+        "where ours is what a textbook writes, or was timed as a part. *floor*: the longer of two times that the "
+        "machine needs at least, for the step's operations at the rate of its multiply-adds, and for the bytes it must "
+        "read and write at the rate of its memory. What fits into the cache, or needs fewer operations than counted, "
+        "may be above its floor.\n",
+        (
+            Part(
+                "Each step of volumes",
+                "speed_image.json",
+                images_section,
+                "python -m benchmarks.speed_image --json " + _RESULT + "speed_image.json",
+            ),
+            Part(
+                "Each step of clouds",
+                "speed_points.json",
+                points_section,
+                "python -m benchmarks.speed_points --data FOLDER --json " + _RESULT + "speed_points.json",
+            ),
+            Part(
+                "Hippocampus, beside other tools",
+                "timing_hippocampus.json",
+                timing_images_section,
+                "python -m benchmarks.peers.time_images --data FOLDER --fold 1 --preset small --model hippocampus "
+                f"--json {_RESULT}timing_hippocampus.json",
+                ("comparison_hippocampus.json",),
+            ),
+            Part(
+                "Lungs, beside other tools",
+                "comparison_lungs.json",
+                timing_points_section,
+                _FULL,
+                ("timing_lungs.json", "copd.json"),
+            ),
+            Part(
+                "What a training costs",
+                "scaling.json",
+                training_cost_section,
+                _SCALING,
+                ("speed_image.json", "speed_points.json", "comparison_hippocampus.json", "comparison_lungs.json"),
+            ),
+        ),
+    ),
 }
 
 
@@ -106,9 +157,14 @@ def rendered(page: Page, results: Path) -> str:
     parts = [f"# {page.title}\n\n{_MADE}{page.about}"]
     for part in page.parts:
         file = results / part.file
-        made = part.section(part.file, json.loads(file.read_text())) if file.exists() else _missing(part)
+        beside = [_content(results / name) for name in part.beside]
+        made = part.section(part.file, _content(file), *beside) if file.exists() else _missing(part)
         parts.append(f"## {part.title}\n\n{made}")
     return "\n".join(parts)
+
+
+def _content(file: Path) -> Mapping[str, Any]:
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def _missing(part: Part) -> str:
