@@ -61,12 +61,20 @@ def load_snapshot(path: Path, previous: Path, say: Callable[[str], None] = lambd
         return _read_snapshot(path)
     except CheckpointError as damage:
         if not previous.exists():
-            raise
-        snapshot = _read_snapshot(previous)
+            raise CheckpointError(f"{damage}; {_REMEDY}") from None
+        try:
+            snapshot = _read_snapshot(previous)
+        except CheckpointError as other:
+            raise CheckpointError(f"{other}, and so is {path.name}; {_REMEDY}") from None
         if path.exists():
             say(f"{damage}; going on from the one before it, stage {snapshot.stage}, step {snapshot.step}")
         os.replace(previous, path)  # the next save must not put the damaged one in place of the good one
         return snapshot
+
+
+_REMEDY = (
+    "finished stages (stage-*.safetensors) can be used with --model, to train on start a new run with another --out"
+)
 
 
 def _read_snapshot(path: Path) -> Snapshot:
@@ -82,10 +90,7 @@ def _read_snapshot(path: Path) -> Snapshot:
         if digest == _digest(held):
             return snapshot
         reason = "its checksum does not fit what it holds"
-    raise CheckpointError(
-        f"{path}: is damaged ({reason}); finished stages (stage-*.safetensors) can be used with --model, "
-        "to train on start a new run with another --out"
-    )
+    raise CheckpointError(f"{path}: is damaged ({reason})")
 
 
 def _digest(value: Any) -> str:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.commands import COMMANDS
+from benchmarks.faults.disks import OWN_MOUNTS
 from benchmarks.faults.inputs import INPUTS
-from benchmarks.faults.machine import MACHINE, OWN_MOUNTS
+from benchmarks.faults.machine import MACHINE
 from benchmarks.faults.record import recorded, shown
 from benchmarks.faults.scene import Workshop
 from benchmarks.faults.strangers import STRANGERS

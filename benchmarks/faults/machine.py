@@ -7,19 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 
+from benchmarks.faults.disks import disk, full, read_only
 from benchmarks.faults.scans import write_scan
 from benchmarks.faults.scene import SAME, TOY, Fault, NotTriedError, Outcome, Said, Scene
 from benchmarks.kills.remains import weights
 from benchmarks.processes import worker
 
-OWN_MOUNTS = "CST_FAULTS_MOUNTS"
-"""In the environment of a process that may mount what it likes."""
-_DISK = "16m"
 _NOBODY = 65534
 _RESUME = ("train", "--resume", "--out", "RUN")
 _REGISTER = ("register", "--backend", "image", "--model", "random", "FIXED.nii.gz", "MOVING.nii.gz", "--out", "OUT")
@@ -27,44 +25,6 @@ _LARGE = ("--backend", "toy", "--set", "stages=1", "--set", "iterations=4", "--s
 """Some GB, of which most is taken in training."""
 _ROOM_KB = 250_000
 """Beyond what a small training maps: enough for labels, not for a step."""
-
-
-@contextmanager
-def disk(scene: Scene) -> Iterator[None]:
-    """The scene's folder is a small disk of its own."""
-    if OWN_MOUNTS not in os.environ:
-        raise NotTriedError("this machine lets nobody mount a disk (unshare --mount)")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=755", "tmpfs", scene.folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", scene.folder], check=True)
-
-
-@contextmanager
-def full(scene: Scene) -> Iterator[None]:
-    """Not a byte is left on the disk."""
-    other = scene.folder / "OTHER"
-    with other.open("wb", buffering=0) as stream:
-        try:
-            while True:
-                stream.write(bytes(4096))
-        except OSError:
-            pass
-    try:
-        yield
-    finally:
-        other.unlink()
-
-
-@contextmanager
-def read_only(scene: Scene) -> Iterator[None]:
-    """For everybody, root as well."""
-    subprocess.run(["mount", "-o", "remount,ro", scene.folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", scene.folder], check=True)
 
 
 def _full_in_training(scene: Scene) -> Outcome:
@@ -78,14 +38,16 @@ def _full_in_training(scene: Scene) -> Outcome:
         return Outcome(said, {f"with room again {k}": v for k, v in scene.resumed().items()}, left)
 
 
-def _before(disturbed: Callable[[Scene], object], *arguments: str, needs: Sequence[str] = ()) -> Callable:
+def _before(
+    disturbed: Callable[[Scene], AbstractContextManager[None]], *arguments: str, needs: Sequence[str] = ()
+) -> Callable[[Scene], Outcome]:
     """A command on a disk that is full or read-only from the beginning; the same one after that."""
 
     def provoke(scene: Scene) -> Outcome:
         with disk(scene):
             for number, name in enumerate(needs):
                 write_scan(scene.folder / name, seed=number)
-            with disturbed(scene):  # type: ignore[attr-defined]
+            with disturbed(scene):
                 said = scene.cst(*arguments)
                 left = scene.strangers("OTHER", *needs)
             again = scene.cst(*arguments)
@@ -237,7 +199,13 @@ MACHINE = (
         ("the GPU is out of memory", "pass --device cpu, or lower --set", "cst train --resume --out RUN"),
         _gpu_memory,
     ),
-    Fault("worker-killed", "One of two processes is killed; torchrun may start again.", 0, (), _worker_killed(1)),
+    Fault(
+        "worker-killed",
+        "One of two processes is killed; torchrun may start again.",
+        0,
+        ("go on with: cst train --resume",),
+        _worker_killed(1),
+    ),
     Fault(
         "worker-killed-for-good",
         "One of two processes is killed; torchrun may not start again.",

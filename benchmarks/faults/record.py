@@ -40,8 +40,8 @@ def not_documented(fault: Fault, outcome: Outcome) -> list[str]:
     why += [f"{word!r} is not said" for word in fault.words if word not in spoken]
     if fault.code and (len(said.err) != 1 or not said.err[0].startswith("error: ")):
         why.append(f"it is not one line of error, but {len(said.err)}")
-    if not fault.code and said.err:
-        why.append("stderr is not empty")
+    if not fault.code:
+        why += [f"not foreseen: {line}" for line in said.err if not any(word in line for word in fault.words)]
     if "Traceback" in spoken or "--debug" in spoken:
         why.append("an error that nobody foresaw")
     why += [f"not true: {sentence}" for sentence, true in outcome.after.items() if not true]

@@ -145,7 +145,7 @@ def test_file_system_that_is_read_only(cst, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "mkdir", refused)
     said = cst("train", *SHORT, "--out", tmp_path / "run")
     assert said.code == 1
-    assert said.err.startswith(f"error: {tmp_path / 'run'}: Read-only file system")
+    assert said.err.startswith(f"error: {tmp_path / 'run'}: cannot be written (Read-only file system); choose a folder")
 
 
 @pytest.mark.parametrize(
