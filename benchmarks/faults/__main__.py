@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,19 @@ def main() -> None:
                 if fault.name in options.only:
                     rows.append({"group": group, **recorded(fault, workshop)})
                     print(shown(rows[-1]), flush=True)
-    if options.json:
-        before = json.loads(options.json.read_text())["faults"] if options.json.exists() else []
-        found = {row["name"]: row for row in (*before, *rows)}
-        faults = [found[name] for name in names if name in found]
-        write({"faults": faults, "circumstances": circumstances(1)}, options.json)
+                    keep(rows, names, options.json)
     wrong = [row["name"] for row in rows if not row.get("documented", True)]
     print(f"{len(rows) - len(wrong)} of {len(rows)} as documented" + (f"; not: {', '.join(wrong)}" if wrong else ""))
     sys.exit(1 if wrong else 0)
+
+
+def keep(rows: Sequence[dict[str, Any]], names: Sequence[str], path: Path | None) -> None:
+    """Put rows into a file in the place of those of the same names, if there is to be a file."""
+    if path is None:
+        return
+    before = json.loads(path.read_text())["faults"] if path.exists() else []
+    found = {row["name"]: row for row in (*before, *rows)}
+    write({"faults": [found[name] for name in names if name in found], "circumstances": circumstances(1)}, path)
 
 
 def enter_own_mounts() -> None:

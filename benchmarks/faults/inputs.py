@@ -141,7 +141,7 @@ INPUTS = (
         "scans-apart-training",
         "Scans to train on lie ten metres apart.",
         1,
-        ("DATA/", "overlap"),
+        ("a and b: must share 25% of their fields of view", "pass --set alignment=centre"),
         _refused(_apart, *_TRAIN, "--set", "alignment=world"),
     ),
     Fault(
