@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -81,9 +83,12 @@ def _read_snapshot(path: Path) -> Snapshot:
     try:
         if not zipfile.is_zipfile(path):  # torch would unpack a tar archive into a folder
             raise ValueError("no file of torch.save's")
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles that torch has not written
+            held = torch.load(path, map_location="cpu", weights_only=True)
         digest = held.pop("sha256")
         snapshot = Snapshot(**held)
+    except UnpicklingError:
+        reason = "it holds something other than numbers, which is not unpickled: no code is run from it"
     except Exception as error:  # a damaged file fails in ways that no list of exceptions covers
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
     else:

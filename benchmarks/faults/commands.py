@@ -72,7 +72,7 @@ COMMANDS = (
         "no-such-data",
         "A data folder that does not exist.",
         1,
-        ("DATA", "no such"),
+        ("DATA: must be 'phantom' or a folder", "check the path"),
         _typed("train", "--backend", "image", "--data", "DATA", "--out", "RUN"),
     ),
 )

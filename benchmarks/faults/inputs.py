@@ -74,6 +74,21 @@ def _scans(*names: str) -> Make:
     return make
 
 
+def _case_landmarks(scene: Scene) -> None:
+    (scene.folder / "DATA").mkdir()
+    for name in ("fixed", "moving"):
+        write_points(scene.folder / "DATA" / f"case_01_{name}.csv", cloud())
+    write_points(scene.folder / "DATA" / "case_01_landmarks.csv", [[1, 2, 3, 4, 5]] * 3)
+
+
+def _turned(scene: Scene) -> Outcome:
+    write_scan(scene.folder / "DATA" / "a.nii.gz")
+    write_scan(scene.folder / "DATA" / "b.nii.gz", values(1), affine() @ np.diag([-1.0, -1.0, 1.0, 1.0]))
+    said = scene.cst(*_TRAIN, "--set", "stages=1", "--set", "iterations=1")
+    done = (scene.folder / "OUT" / "stage-01.safetensors").exists()
+    return Outcome(said, {"it is trained on": done}, scene.strangers("DATA", "OUT"))
+
+
 def _pairs(scene: Scene) -> None:
     _images()(scene)
     (scene.folder / "PAIRS.csv").write_text(f"id,fixed,moving\na,{_FIXED},{_MOVING}\na,{_MOVING},{_FIXED}\n")
@@ -136,6 +151,7 @@ INPUTS = (
         ("MOVING.nii.gz: ", "must be orthogonal"),
         _refused(_images(values, affine(shear_mm=3.0)), *_IMAGE),
     ),
+    Fault("scan-turned", "The axes of a scan are turned.", 0, ("voxel axes turned to right",), _turned),
     Fault("scans-apart", "The scans lie ten metres apart.", 0, ("Note: ",), _far_apart),
     Fault(
         "scans-apart-training",
@@ -157,6 +173,13 @@ INPUTS = (
         1,
         ("LANDMARKS.csv: ", "the first line must be fixed_x,fixed_y"),
         _refused(_with_landmarks, *_IMAGE, "--landmarks", "LANDMARKS.csv"),
+    ),
+    Fault(
+        "case-landmarks-columns",
+        "Landmarks of a data folder of clouds with five columns.",
+        1,
+        ("case_01_landmarks.csv", "columns"),
+        _refused(_case_landmarks, "train", "--backend", "points", "--data", "DATA", "--out", "OUT"),
     ),
     Fault(
         "cloud-word",

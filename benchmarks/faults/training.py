@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.faults.scene import SAME, TOY, Fault, Outcome, Scene, damage_by_bit, damage_by_cut
+from benchmarks.faults.scene import SAME, TOY, Fault, NotTriedError, Outcome, Scene, damage_by_bit, damage_by_cut
 
 _RESUME = ("train", "--resume", "--out", "RUN")
 _BOTH = ("resume.pt", "resume.previous.pt")
@@ -98,6 +99,14 @@ def _clock(seconds: int) -> Callable[[Scene], Outcome]:
     return provoke
 
 
+def _clock_of_another_time(scene: Scene) -> Outcome:
+    if shutil.which("faketime") is None:
+        raise NotTriedError("no faketime, which shows a program another clock")
+    scene.stopped_run()
+    said = scene.cst(*_RESUME, before=["faketime", "-f", "-40y"])
+    return Outcome(said, {f"this same command {SAME}": scene.same()}, scene.half_written())
+
+
 _GOES_ON = ("RUN/resume.pt: is damaged", "going on from the one before it, stage ")
 _WEIGHTS = ("RUN/stage-01.safetensors: is damaged", "copy it again, or train again")
 _HOW = ("interrupted", "cst train --resume --out RUN")
@@ -149,4 +158,5 @@ TRAINING = (
     ),
     Fault("clock-2106", "Every file of a run is of the year 2106.", 0, (), _clock(2**32)),
     Fault("clock-1970", "Every file of a run is of the year 1970.", 0, (), _clock(0)),
+    Fault("clock-back", "The clock goes back by forty years before a run is resumed.", 0, (), _clock_of_another_time),
 )

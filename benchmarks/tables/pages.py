@@ -102,9 +102,10 @@ PAGES = {
     ),
     "faults.md": Page(
         "When something goes wrong",
-        "Each fault was provoked for real: full and read-only disks are small file systems in memory, signals are sent, "
-        "files are cut, bits flipped. What is said is what `cst` wrote, with short names for folders; an error goes to "
-        "stderr, in one line, and names file or option, rule, value and remedy. Weights are compared by their SHA-256. "
+        "Each fault was provoked for real: full and read-only disks are small file systems in memory, signals are "
+        "sent, files are cut, bits flipped. What is said is what `cst` wrote, with short names for folders; an "
+        "error goes to stderr, in one line, and names file or option, rule, value and remedy. "
+        "Weights are compared by their SHA-256. "
         f"`{_FAULTS}` does it all, and fails if a message, an exit code or a remedy is not as it should be. "
         "Kills at random moments are in `python -m benchmarks.kills`, damaged and hostile files by the thousand in "
         "`python -m benchmarks.fuzz`.\n",

@@ -88,7 +88,9 @@ def test_flipped_bits_in_checkpoint_labels_and_log(cst, toy, stopped: Path, whol
 def test_truncated_checkpoint_and_labels(cst, toy, stopped: Path, whole: str):
     for file in (stopped / "resume.pt", *stopped.glob("labels/stage-02/*")):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert "resume.pt: is damaged" in ends_the_same(cst, toy, stopped, whole)
+    said = ends_the_same(cst, toy, stopped, whole)
+    assert "resume.pt: is damaged" in said
+    assert "start a new run" not in said  # there is no need to
 
 
 def test_both_checkpoints_damaged(cst, stopped: Path):
@@ -96,7 +98,8 @@ def test_both_checkpoints_damaged(cst, stopped: Path):
         (stopped / name).write_bytes(b"x")
     said = cst("train", "--resume", "--out", stopped)
     assert said.code == 1
-    assert "is damaged" in said.err
+    assert "resume.previous.pt: is damaged" in said.err
+    assert ", and so is resume.pt; " in said.err
     assert "finished stages (stage-*.safetensors) can be used with --model" in said.err
 
 
