@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import torch
 
 from cst_core import eventlog
 from cst_core.device_memory import memory_advice
-from cst_core.errors import CstError
+from cst_core.errors import CheckpointError, CstError
 from cst_core.models import load_model
+from cst_core.snapshots import load_snapshot
 from cst_core.training import weights_digest
 
 SHORT = ("--backend", "toy", "--set", "stages=2", "--set", "iterations=60")
@@ -101,6 +104,17 @@ def test_both_checkpoints_damaged(cst, stopped: Path):
     assert "resume.previous.pt: is damaged" in said.err
     assert ", and so is resume.pt; " in said.err
     assert "finished stages (stage-*.safetensors) can be used with --model" in said.err
+
+
+def test_checkpoint_that_is_a_foreign_pickle(tmp_path: Path):
+    """torch would warn of it, and advise to load it with code."""
+    with zipfile.ZipFile(tmp_path / "resume.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(tmp_path))
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(
+        CheckpointError, match=r"resume\.pt: is damaged \(it holds .*: no code is run from it\); finished"
+    ):
+        load_snapshot(tmp_path / "resume.pt", tmp_path / "none")
 
 
 def test_clock_that_jumps(cst, toy, stopped: Path, whole: str, monkeypatch: pytest.MonkeyPatch):
