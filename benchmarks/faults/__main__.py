@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="faults that were not asked for stay as they are in this file")
     options = parser.parse_args()
     enter_own_mounts()
+    # where it is ignored, as in what a script starts in the background, those that are started here ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(Path(folder))
