@@ -151,7 +151,7 @@ TRAINING = (
     ),
     Fault(
         "nan-later",
-        "The loss becomes NaN in the second stage: the rate in the run's `config.toml` is made absurd.",
+        "Weights become NaN in the second stage, as the rate in the run's `config.toml` was made absurd.",
         1,
         ("stage 2, step ", "pairs [", "finished stages are intact; start a new run with a lower learning_rate"),
         _nan_later,
