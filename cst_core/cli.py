@@ -26,6 +26,7 @@ from cst_core.cli_arguments import (
 )
 from cst_core.cli_transforms import apply, convert
 from cst_core.errors import ConfigError, CstError
+from cst_core.refusal import refusal
 from cst_core.verb_register import register
 from cst_core.verb_tune import tune
 
@@ -181,6 +182,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:
         if debug:
             raise
+        if (said := refusal(error)) is not None:
+            _fail(str(said), 1)
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}; run again with {_DEBUG} for the place", 1)
     except Exception as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,11 +28,13 @@ from cst_core.lazy import pairs_of, select
 from cst_core.manifest import MANIFEST, Origin
 from cst_core.plugin import BackendPlugin, Dataset, EvalCase
 from cst_core.progress import LiveProgress, Pace, PlainProgress, Progress
+from cst_core.refusal import RefusedError, refusals_named
 from cst_core.report import write_run_report
 from cst_core.runs import Run
 from cst_core.stage_report import StageReport
 from cst_core.supervision import SELF
 from cst_core.team import Team, check_batch
+from cst_core.termination import ended_like_interrupted
 from cst_core.training import NotFiniteError, self_train
 
 REPORT = "report.html"
@@ -49,7 +50,8 @@ def train(options: TrainOptions, console: Console, command: list[str]) -> None:
     with open_team(options.device) as team:
         if team.rank:
             follow(team, options.device)
-        else:
+            return
+        with ended_like_interrupted() if team.size == 1 else nullcontext():
             _lead(options, console, command, team)
 
 
@@ -95,15 +97,12 @@ def _report(out: Path, say: Callable[[str], None]) -> None:
 @contextmanager
 def _said_how_to_go_on(out: Path) -> Iterator[None]:
     try:
-        yield
+        with refusals_named(out):
+            yield
     except KeyboardInterrupt:
         raise CstError(f"interrupted; {_go_on(out)}") from None
-    except LostError as error:
+    except (LostError, RefusedError) as error:
         raise CstError(f"{error}; {_go_on(out)}") from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise CstError(f"{out}: {error.strerror}; free space, then {_go_on(out)}") from error
 
 
 def _go_on(out: Path) -> str:
@@ -171,7 +170,7 @@ def _train(
     backend = plugin.backend(config.backend, device)
     pace = Pace(config.train.stages, config.train.batch_size)
     # configuration belongs to the run: what lowers it needs a new one, another device does not
-    go_on = f"a new run for other settings, or with another --device: cst train --resume --out {run.folder}"
+    go_on = f"other settings need a new run; with more memory or another --device {_go_on(run.folder)}"
     with memory_advice(plugin, "training", go_on), open_progress(console, pace) as progress:
         report = StageReport(run, plugin, backend, config, shareable(dataset.source), scored, progress)
         try:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cst_core.errors import CstError
+from cst_core.refusal import RefusedError, refusal
 
 PARTIAL = ".*.partial"
 """What `replace_atomically` leaves beside a file when the process is killed while it writes."""
@@ -39,7 +40,8 @@ def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> N
     """Write a whole file, or nothing; with ``previous`` the file that was there before is kept under that name.
 
     Raises:
-        CstError: the disk is full or the folder cannot be written to; what was there before is still there.
+        CstError: the disk is full or the folder cannot be written to (`RefusedError`), or something else keeps it from
+            that; what was there before is still there.
     """
     try:
         with replace_atomically(path) as partial:
@@ -49,7 +51,10 @@ def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> N
                 os.replace(path, previous)
     except OSError as error:
         kept = previous if previous is not None and not path.exists() else path
+        still = f"; {kept} is as it was" if kept.exists() else ""
+        error.filename = os.fspath(path)  # not that of the sibling, which nobody has asked for
+        if (said := refusal(error)) is not None:
+            raise RefusedError(f"{said}{still}") from error
         raise CstError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder"
-            + (f"; {kept} is as it was" if kept.exists() else "")
+            f"{path}: cannot be written ({error.strerror or error}); choose another folder{still}"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cst_core.errors import CstError
@@ -35,7 +36,8 @@ def lock(folder: Path, name: str = LOCK, shared: bool = False) -> int:
         ) from None
     os.ftruncate(handle, 0)
     if not shared:
-        os.write(handle, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # only for the message above: a full disk does not take it
+            os.write(handle, f"{os.getpid()}\n".encode())
     return handle
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cst_core.errors import ConfigError
 from cst_core.files import sync
+from cst_core.refusal import refusals_named
 
 RESULT = "register.json"
 """What makes a folder a result of ``cst register``."""
@@ -33,23 +34,24 @@ def staged(out: Path) -> Iterator[Path]:
 
     An exception removes it; a kill leaves it for `remove_stale`. What stood under the name stays until then.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     staging, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("partial", "replaced"))
-    # a killed process may have had our number: in containers all have the same
-    _restore_or_remove(old, out)
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        yield staging
-        for path in staging.rglob("*"):
-            if path.is_file():
-                sync(path)
-        if out.exists():
-            os.replace(out, old)
-        os.replace(staging, out)
-    finally:
+    with refusals_named(out, staging):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # a killed process may have had our number: in containers all have the same
         _restore_or_remove(old, out)
         shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+            for path in staging.rglob("*"):
+                if path.is_file():
+                    sync(path)
+            if out.exists():
+                os.replace(out, old)
+            os.replace(staging, out)
+        finally:
+            _restore_or_remove(old, out)
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def remove_stale(parent: Path, *names: str) -> None:

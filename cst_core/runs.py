@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from cst_core.files import PARTIAL, write_atomically
 from cst_core.lock import LOCK, lock
 from cst_core.manifest import MANIFEST, Origin, read_manifest
 from cst_core.models import save_model
+from cst_core.refusal import RefusedError
 from cst_core.scalars import ScalarWriter
 from cst_core.snapshots import Snapshot, load_snapshot, save_snapshot
 
@@ -79,9 +81,8 @@ class Run:
         if not folder.is_dir():
             raise CstError(f"--resume: there is no run folder {folder}; check --out, or leave --resume out")
         if not (folder / MANIFEST).exists():
-            raise CstError(
-                f"--resume: {folder} holds no run (no {MANIFEST}); check --out, or leave --resume out if it is empty"
-            )
+            rule = f"holds no run (no {MANIFEST}); check --out, or leave --resume out if it is empty"
+            raise CstError(f"--resume: {folder} {rule}")
         run = cls(folder, say)
         try:
             run._manifest = read_manifest(folder)
@@ -218,10 +219,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close("finished")
-        else:
-            self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+        status = "finished" if kind is None else "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
+        with nullcontext() if kind is None else suppress(RefusedError):  # a full disk does not take the note either
+            self.close(status)
 
     def close(self, status: str) -> None:
         """Note how the run ended and give the folder back, once; a run that never began leaves nothing."""

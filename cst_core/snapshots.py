@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -61,31 +63,39 @@ def load_snapshot(path: Path, previous: Path, say: Callable[[str], None] = lambd
         return _read_snapshot(path)
     except CheckpointError as damage:
         if not previous.exists():
-            raise
-        snapshot = _read_snapshot(previous)
+            raise CheckpointError(f"{damage}; {_REMEDY}") from None
+        try:
+            snapshot = _read_snapshot(previous)
+        except CheckpointError as other:
+            raise CheckpointError(f"{other}, and so is {path.name}; {_REMEDY}") from None
         if path.exists():
             say(f"{damage}; going on from the one before it, stage {snapshot.stage}, step {snapshot.step}")
         os.replace(previous, path)  # the next save must not put the damaged one in place of the good one
         return snapshot
 
 
+_REMEDY = (
+    "finished stages (stage-*.safetensors) can be used with --model, to train on start a new run with another --out"
+)
+
+
 def _read_snapshot(path: Path) -> Snapshot:
     try:
         if not zipfile.is_zipfile(path):  # torch would unpack a tar archive into a folder
             raise ValueError("no file of torch.save's")
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles that torch has not written
+            held = torch.load(path, map_location="cpu", weights_only=True)
         digest = held.pop("sha256")
         snapshot = Snapshot(**held)
+    except UnpicklingError:
+        reason = "it holds something other than numbers, which is not unpickled: no code is run from it"
     except Exception as error:  # a damaged file fails in ways that no list of exceptions covers
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
     else:
         if digest == _digest(held):
             return snapshot
         reason = "its checksum does not fit what it holds"
-    raise CheckpointError(
-        f"{path}: is damaged ({reason}); finished stages (stage-*.safetensors) can be used with --model, "
-        "to train on start a new run with another --out"
-    )
+    raise CheckpointError(f"{path}: is damaged ({reason})")
 
 
 def _digest(value: Any) -> str:

@@ -191,7 +191,7 @@ def train_stage(
             last = _finite(loss, stage, step, batch)
             watch(Event("step", stage, step + 1, steps, last, rate, unit))
         if saving or step + 1 == steps:
-            _check_weights(network, stage, step)
+            _check_weights(network, stage, step, batch)
         if saving and step + 1 < steps:
             save(step + 1, network, optimizer)
     watch(Event("stage", stage, stage, config.stages, last, unit=unit))
@@ -220,10 +220,11 @@ def _finite(loss: Tensor, stage: int, step: int, batch: Sequence[int]) -> float:
     return value
 
 
-def _check_weights(network: nn.Module, stage: int, step: int) -> None:
+def _check_weights(network: nn.Module, stage: int, step: int, batch: Sequence[int]) -> None:
     # a finite loss can have a gradient that is not, and the loss is that of the weights before the step
     if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
-        raise NotFiniteError(f"stage {stage}, step {step + 1}: the loss is finite, but not all weights are; {_REMEDY}")
+        where = f"stage {stage}, step {step + 1}, pairs {list(batch)}"
+        raise NotFiniteError(f"{where}: the loss is finite, but not all weights are; {_REMEDY}")
 
 
 def _detached(network: nn.Module) -> dict[str, Tensor]:

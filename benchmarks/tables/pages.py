@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.tables.ablations import test_time_section, training_section
 from benchmarks.tables.comparison import comparison_section
+from benchmarks.tables.faults import faults_section
 from benchmarks.tables.scaling import batch_section, clouds_section, scans_section, side_section, store_section
 from benchmarks.tables.speed import images_section, points_section
 from benchmarks.tables.speed_tools import timing_images_section, timing_points_section
@@ -42,6 +43,7 @@ class Page(NamedTuple):
 
 _RESULT = "benchmarks/results/"
 _FULL = "make bench-full DATA=FOLDER"
+_FAULTS = "python -m benchmarks.faults --json " + _RESULT + "faults.json"
 _SCALING = "python -m benchmarks.scaling --json " + _RESULT + "scaling.json"
 PAGES = {
     "comparison.md": Page(
@@ -147,6 +149,26 @@ PAGES = {
                 _SCALING,
                 ("speed_image.json", "speed_points.json", "comparison_hippocampus.json", "comparison_lungs.json"),
             ),
+        ),
+    ),
+    "faults.md": Page(
+        "When something goes wrong",
+        "Each fault was provoked for real: full and read-only disks are small file systems in memory, signals are "
+        "sent, files are cut, bits flipped. What is said is what `cst` wrote, with short names for folders; an "
+        "error goes to stderr, in one line, and names file or option, rule, value and remedy. "
+        "Weights are compared by their SHA-256. "
+        f"`{_FAULTS}` does it all, and fails if a message, an exit code or a remedy is not as it should be. "
+        "Kills at random moments are in `python -m benchmarks.kills`, damaged and hostile files by the thousand in "
+        "`python -m benchmarks.fuzz`.\n",
+        tuple(
+            Part(title, "faults.json", faults_section(group), _FAULTS)
+            for group, title in (
+                ("machine", "The machine"),
+                ("training", "A training"),
+                ("input", "Scans, clouds, lists"),
+                ("command", "The command line"),
+                ("stranger", "Files of strangers"),
+            )
         ),
     ),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import torch
 
 from cst_core import eventlog
 from cst_core.device_memory import memory_advice
-from cst_core.errors import CstError
+from cst_core.errors import CheckpointError, CstError
 from cst_core.models import load_model
+from cst_core.snapshots import load_snapshot
 from cst_core.training import weights_digest
 
 SHORT = ("--backend", "toy", "--set", "stages=2", "--set", "iterations=60")
@@ -88,7 +91,9 @@ def test_flipped_bits_in_checkpoint_labels_and_log(cst, toy, stopped: Path, whol
 def test_truncated_checkpoint_and_labels(cst, toy, stopped: Path, whole: str):
     for file in (stopped / "resume.pt", *stopped.glob("labels/stage-02/*")):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert "resume.pt: is damaged" in ends_the_same(cst, toy, stopped, whole)
+    said = ends_the_same(cst, toy, stopped, whole)
+    assert "resume.pt: is damaged" in said
+    assert "start a new run" not in said  # there is no need to
 
 
 def test_both_checkpoints_damaged(cst, stopped: Path):
@@ -96,8 +101,20 @@ def test_both_checkpoints_damaged(cst, stopped: Path):
         (stopped / name).write_bytes(b"x")
     said = cst("train", "--resume", "--out", stopped)
     assert said.code == 1
-    assert "is damaged" in said.err
+    assert "resume.previous.pt: is damaged" in said.err
+    assert ", and so is resume.pt; " in said.err
     assert "finished stages (stage-*.safetensors) can be used with --model" in said.err
+
+
+def test_checkpoint_that_is_a_foreign_pickle(tmp_path: Path):
+    """torch would warn of it, and advise to load it with code."""
+    with zipfile.ZipFile(tmp_path / "resume.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(tmp_path))
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(
+        CheckpointError, match=r"resume\.pt: is damaged \(it holds .*: no code is run from it\); finished"
+    ):
+        load_snapshot(tmp_path / "resume.pt", tmp_path / "none")
 
 
 def test_clock_that_jumps(cst, toy, stopped: Path, whole: str, monkeypatch: pytest.MonkeyPatch):
@@ -145,7 +162,7 @@ def test_file_system_that_is_read_only(cst, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "mkdir", refused)
     said = cst("train", *SHORT, "--out", tmp_path / "run")
     assert said.code == 1
-    assert said.err.startswith(f"error: {tmp_path / 'run'}: Read-only file system")
+    assert said.err.startswith(f"error: {tmp_path / 'run'}: cannot be written (Read-only file system); choose a folder")
 
 
 @pytest.mark.parametrize(

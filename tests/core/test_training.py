@@ -229,7 +229,7 @@ def test_nan_loss_stops_before_anything_is_made_from_it(recorder: Recorder, pair
 def test_nan_gradient_of_a_finite_loss_stops(recorder: Recorder, pairs: list[Any]):
     memory = Memory()
     config = CONFIG.model_copy(update={"iterations": 1})  # the only loss that is read comes before the only step
-    with pytest.raises(NotFiniteError, match="not all weights are"):
+    with pytest.raises(NotFiniteError, match=r"pairs \[.*\]: the loss is finite, but not all weights are"):
         self_train(_spoiled(recorder, lambda u: u + (u * 0).abs().sqrt()), pairs, config, memory=memory)
     assert memory.held is None
 
