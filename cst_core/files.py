@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from cst_core.errors import CstError
 from cst_core.refusal import RefusedError, refusal
 
 PARTIAL = ".*.partial"
-"""What `replace_atomically` leaves beside a file when the process is killed while it writes."""
+"""What a process leaves that is killed in `replace_atomically` or `remove_folder`."""
 
 
 @contextmanager
@@ -28,6 +29,22 @@ def replace_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder whole: it loses its name first, so that a kill leaves no part of it under that name."""
+    gone = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    os.replace(path, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left anywhere in a folder; nobody else may be writing there."""
+    for leftover in list(folder.rglob(PARTIAL)):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)  # of a folder that is gone
 
 
 def sync(path: Path) -> None:

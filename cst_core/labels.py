@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cst_core.errors import CheckpointError, DataError
-from cst_core.files import replace_atomically
+from cst_core.files import remove_folder, replace_atomically
 from cst_core.label_index import Entry, LabelIndex, recorded
 from cst_core.team import Team
 
@@ -129,6 +129,13 @@ class PseudoLabels:
         except Exception:  # numpy raises many unrelated types on damaged bytes
             return False
         return label.dtype == torch.float16 and label.ndim > 1 and label.shape[0] == 3
+
+
+def remove_labels(folder: Path, before: int) -> None:
+    """Remove what ``folder`` holds of stages that come before one; it is never read again."""
+    for labels in folder.glob("stage-*"):
+        if int(labels.name.removeprefix("stage-")) < before:
+            remove_folder(labels)
 
 
 def _map(path: Path) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
@@ -18,7 +17,8 @@ from cst_core.environment import devices, version, versions
 from cst_core.errors import CheckpointError, ConfigError, CstError, DataError
 from cst_core.event import Event
 from cst_core.eventlog import EventLog, now
-from cst_core.files import PARTIAL, write_atomically
+from cst_core.files import PARTIAL, remove_leftovers, write_atomically
+from cst_core.labels import remove_labels
 from cst_core.lock import LOCK, lock
 from cst_core.manifest import MANIFEST, Origin, read_manifest
 from cst_core.models import save_model
@@ -50,8 +50,7 @@ class Run:
         self._log = EventLog(folder / "log.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = lock(folder)
-        for leftover in list(folder.rglob(PARTIAL)):
-            leftover.unlink()  # of a process that was killed while it wrote: nobody else holds the folder
+        remove_leftovers(folder)
 
     @classmethod
     def new(cls, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
@@ -166,9 +165,7 @@ class Run:
             CstError: it cannot be written; the last one is still there.
         """
         save_snapshot(snapshot, self.folder / RESUME, self.folder / PREVIOUS)
-        for labels in self.labels_folder.glob("stage-*"):
-            if int(labels.name.removeprefix("stage-")) < snapshot.stage:  # never read again
-                shutil.rmtree(labels, ignore_errors=True)
+        remove_labels(self.labels_folder, snapshot.stage)
 
     def load(self) -> Snapshot | None:
         """The last snapshot; the one before where the last is damaged; None where no snapshot was ever taken.
@@ -177,7 +174,9 @@ class Run:
             CheckpointError: what there is, is damaged.
         """
         snapshot = load_snapshot(self.folder / RESUME, self.folder / PREVIOUS, self._say)
-        if snapshot is None and self._manifest.get("resumed"):
+        if snapshot:
+            remove_labels(self.labels_folder, snapshot.stage)
+        elif self._manifest.get("resumed"):
             self._say(f"{self.folder} holds no snapshot yet: starting from the beginning")
         return snapshot
 

@@ -50,13 +50,15 @@ def place(run: Path) -> str:
 def unsound(run: Path, plugin: BackendPlugin[Any]) -> list[str]:
     """Files of a run folder that are not whole, or that nobody knows, a line each.
 
-    Hidden files are those that are being written; ``log.jsonl`` and TensorBoard's files only grow, so that their last
-    record may be cut.
+    Hidden files and folders are those that are being written or removed; ``log.jsonl`` and TensorBoard's files only
+    grow, so that their last record may be cut.
     """
     found = []
-    files = [file for file in sorted(run.rglob("*")) if file.is_file() and not file.name.startswith(".")]
-    for file in files:
-        name = file.relative_to(run).as_posix()
+    for file in sorted(run.rglob("*")):
+        parts = file.relative_to(run).parts
+        if not file.is_file() or any(part.startswith(".") for part in parts):
+            continue
+        name = "/".join(parts)
         check = next((check for pattern, check in _checks(plugin).items() if file.match(pattern)), None)
         if check is None:
             found.append(f"{name}: is no file of a run")

@@ -257,6 +257,36 @@ def test_labels_of_finished_stages_and_leftovers_go(run: Run, folder: Path):
         assert not leftover.exists()
 
 
+def test_labels_go_whole_when_killed_in_the_middle(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Never an index without its labels: the folder loses its name first, and the rest goes with the next process."""
+    labels = folder / "labels/stage-01"
+    labels.mkdir(parents=True)
+    for name in ("000000.npy", "000001.npy", "index.jsonl"):
+        (labels / name).write_text("x")
+
+    def killed(path: Path, **_: object) -> None:
+        (path / "000001.npy").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.save(snapshot(0, stage=2))
+    assert not labels.exists()
+    assert list(folder.rglob("index.jsonl"))
+    run.close("")
+    with Run.existing(folder):
+        assert not list(folder.rglob("index.jsonl"))
+
+
+def test_labels_of_a_stage_that_was_finished_go_on_resume(run: Run, folder: Path):
+    """Killed between the snapshot and the removal."""
+    run.save(snapshot(0, stage=2))
+    (folder / "labels/stage-01").mkdir(parents=True)
+    assert run.load()
+    assert not list((folder / "labels").iterdir())
+
+
 def test_finite():
     assert finite({"a": [1.0, float("nan"), {"b": float("inf")}], "c": None}) == {
         "a": [1.0, None, {"b": None}],
