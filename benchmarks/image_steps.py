@@ -34,7 +34,11 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     scale = config.cost_scale / len(features.fixed)
     fixed, moving = scale * features.fixed, scale * features.moving
     channels, sites = len(fixed), prod(fixed.shape[1:])
-    made = [Step("network, one volume", lambda: network(pair.fixed[None])[0], None, *network_floor(config, pair), 3)]
+    least = network_floor(config, pair)
+    made = [
+        Step("network, one volume", lambda: network(pair.fixed[None])[0], None, *least, 3),
+        Step("network in bfloat16", lambda: in_half(network, pair), None, *least),
+    ]
     for reach in (config.reach, config.reach + 1):
         k, used = (2 * reach + 1) ** 3, 4 if reach == config.reach else 0
         cost, candidates = matching_cost(fixed, moving, reach), candidate_displacements(reach, like=fixed)
@@ -75,6 +79,12 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     start = deformation(lattice_shape(pair.grid.shape, config.label_stride)) / (config.label_stride * SPACING[0])
     made += moving_steps(backend, pair, forward, features.fixed_second)
     return made + field_steps(config, features.fixed_second, features.moving_second, start)
+
+
+def in_half(network: nn.Module, pair: ImagePair) -> Tensor:
+    """As `precision=bfloat16` has it."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return network(pair.fixed[None])[0]
 
 
 def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second: Tensor) -> list[Step]:

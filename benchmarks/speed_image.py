@@ -62,12 +62,14 @@ def measure(shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
     backend = ImageBackend(ImageConfig(first_towers=1))  # the paper's network, steps and reach; standardised features
     network, pair = backend.untrained(0).eval(), make_pair(shape)
     whole = fastest(lambda: backend.register(network, pair), 2)
+    half = ImageBackend(backend.config.model_copy(update={"precision": "bfloat16"}))
+    whole_half = fastest(lambda: half.register(network, pair), 2)
     memory = peak_mb(lambda: backend.register(network, pair))
     machine = rates()
     print(f"{'x'.join(map(str, shape))}: {machine['GFLOP/s']:.0f} GFLOP/s, {machine['GB/s']:.1f} GB/s")
     rows = measured(steps(backend, network, pair), machine, repeats, whole)
-    print(f"{'one pair, whole':38}{whole:9.4f}   {memory:.0f} MB\n", flush=True)
-    return {"machine": machine, "steps": rows, "pair": {"s": whole, "MB": memory}}
+    print(f"{'one pair, whole':38}{whole:9.4f}   {memory:.0f} MB; in bfloat16 {whole_half:.4f} s\n", flush=True)
+    return {"machine": machine, "steps": rows, "pair": {"s": whole, "MB": memory, "bfloat16, s": whole_half}}
 
 
 def measure_training(shape: tuple[int, int, int], repeats: int) -> dict[str, float]:

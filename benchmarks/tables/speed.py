@@ -15,7 +15,7 @@ _PRODUCT = "GFLOP/s, matrix product"
 def images_section(file: str, result: Mapping[str, Any]) -> str:
     """Of what ``benchmarks/speed_image.py`` wrote, a table a size."""
     parts = [
-        f"**{size.replace('x', ' x ')} voxels**: {significant(found['pair']['s'])} s a pair, "
+        f"**{size.replace('x', ' x ')} voxels**: {significant(found['pair']['s'])} s a pair{_half(found['pair'])}, "
         f"{significant(found['pair']['MB'], 3)} MB. {_machine(found['machine'])}\n\n{steps_table(found)}"
         for size, found in result.items()
         if isinstance(found, dict) and "steps" in found
@@ -83,6 +83,11 @@ def _machine(rates: Mapping[str, float]) -> str:
     else:
         how = f"{most} of a library's matrix product, which is not the most: shares may be above 100 %"
     return f"The machine: {significant(rates['GB/s'], 3)} GB/s, {how}."
+
+
+def _half(pair: Mapping[str, float]) -> str:
+    seconds = pair.get("bfloat16, s")
+    return "" if seconds is None else f" ({significant(seconds)} s with `precision=bfloat16`)"
 
 
 def _from(file: str, result: Mapping[str, Any]) -> str:

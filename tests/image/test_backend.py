@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,6 +125,36 @@ def test_predict_is_differentiable():
         assert parameter.grad.isfinite().all(), name
         # batch norm takes the biases before it away, standardisation that of the features
         assert parameter.grad.abs().max() > 1e-6 or name.endswith("bias"), name
+
+
+def test_precision_of_the_features():
+    """On the CPU float32, unless half of it is asked for: near, but no copy of a wider result."""
+    found, plain = {}, pair_of()
+    pair = replace(plain, moving=plain.fixed.roll(2, dims=1))
+    for precision in ("auto", "float32", "bfloat16"):
+        backend = ImageBackend(SMALL.model_copy(update={"precision": precision}))
+        network = backend.untrained(0).eval()
+        assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+        with torch.no_grad():
+            (features,) = backend.features(network, [pair])
+        found[precision] = features, backend.register(network, pair).refined
+    assert torch.equal(found["auto"][1], found["float32"][1])
+    exact, half = found["float32"][0].fixed_second, found["bfloat16"][0].fixed_second
+    assert exact.dtype == torch.float32
+    assert half.dtype == torch.bfloat16
+    assert 1e-4 < float((half - exact).norm() / exact.norm()) < 0.02
+    assert float((found["bfloat16"][1] - found["float32"][1]).norm(dim=0).mean()) < 0.1 * 4 * 2.0  # lattice voxel, mm
+
+
+def test_bfloat16_trains_float32_weights():
+    backend = ImageBackend(SMALL.model_copy(update={"precision": "bfloat16", "sharpness": 1.0}))
+    network = backend.new_network(0).train()
+    (field,) = backend.predict(network, [pair_of()])
+    field.square().mean().backward()
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    assert {gradient.dtype for gradient in gradients} == {torch.float32}
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.abs().max() > 0 for gradient in gradients)
 
 
 @pytest.mark.parametrize("seen", [1, 0])
