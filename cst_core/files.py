@@ -69,9 +69,8 @@ def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> N
     except OSError as error:
         kept = previous if previous is not None and not path.exists() else path
         still = f"; {kept} is as it was" if kept.exists() else ""
+        reason = error.strerror or str(error)
         error.filename = os.fspath(path)  # not that of the sibling, which nobody has asked for
         if (said := refusal(error)) is not None:
             raise RefusedError(f"{said}{still}") from error
-        raise CstError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another folder{still}"
-        ) from error
+        raise CstError(f"{path}: cannot be written ({reason}); choose another folder{still}") from error
