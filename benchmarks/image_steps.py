@@ -123,7 +123,7 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
         ),
         Step(
             "features for Adam, one volume",
-            lambda: projected(backend.standardised(second, None, stride), after),
+            lambda: projected(second, after, standardise=config.standardise),
             None,
             sites * before * (2 * after + 5),
             sites * (before + after),

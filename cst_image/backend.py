@@ -20,9 +20,7 @@ from cst_image.instance import instance_optimisation
 from cst_image.lattice import box_means, double, lattice_grid, lattice_shape
 from cst_image.network import FeatureCNN
 from cst_image.pair import ImagePair
-from cst_image.refine import refine
-
-_EPSILON = 1e-6  # of a channel's deviation: one that is constant stays near zero
+from cst_image.refine import EPSILON, refine
 
 
 class PairFeatures(NamedTuple):
@@ -141,7 +139,7 @@ class ImageBackend:
         seen = features.flatten(1) if inside is None or not inside.any() else features[:, inside]
         # not the deviation: its gradient is NaN where a channel is constant
         variance, mean = (part[:, None, None, None] for part in torch.var_mean(seen, dim=1, correction=0))
-        return (features - mean) / (variance + _EPSILON**2).sqrt()
+        return (features - mean) / (variance + EPSILON**2).sqrt()
 
     def solve(
         self, pair: ImagePair, fixed: Float[Tensor, "C x y z"], moving: Float[Tensor, "C x y z"]

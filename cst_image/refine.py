@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cst_core.field import compose, warp
@@ -17,6 +17,8 @@ from cst_image.pair import ImagePair
 if TYPE_CHECKING:
     from cst_image.backend import ImageBackend, PairFeatures
 
+EPSILON = 1e-6  # of a channel's deviation: one that is constant stays near zero
+_BLOCK = 2**13  # sites that are standardised at a time
 _PROJECTION_SEED = 2023  # the projection is part of the method, not of a run: labels are a function of weights and data
 
 
@@ -68,19 +70,16 @@ def optimised(
     """A field of the label lattice after Adam on the second block's features, mm (`cst_image.instance`)."""
     config = backend.config
     stride = config.label_stride
-    masks = (pair.fixed_mask, pair.moving_mask)
-    fixed, moving = (
-        projected(backend.standardised(second.float(), mask, stride), config.instance_channels)
-        for second, mask in zip((features.fixed_second, features.moving_second), masks, strict=True)
-    )
     spacing = lattice_grid(pair.grid, stride).spacing
-    weight = torch.ones_like(field[0])
-    if pair.fixed_mask is not None:
-        weight = pair.fixed_mask[0, ::stride, ::stride, ::stride].to(weight)
-    if pair.moving_mask is not None:
+    seen, shown = (
+        None if mask is None else mask[0, ::stride, ::stride, ::stride] for mask in (pair.fixed_mask, pair.moving_mask)
+    )
+    fixed = projected(features.fixed_second, config.instance_channels, seen, config.standardise)
+    moving = projected(features.moving_second, config.instance_channels, shown, config.standardise)
+    weight = torch.ones_like(field[0]) if seen is None else seen.to(field)
+    if shown is not None:
         # where the start leads to what the moving scan shows: else its edge would be drawn towards the fixed one's
-        shown = pair.moving_mask[0, ::stride, ::stride, ::stride].to(weight)
-        weight = weight * (warp(shown, field, spacing, padding="zeros") > 0.5)
+        weight = weight * (warp(shown.to(weight), field, spacing, padding="zeros") > 0.5)
     settings = InstanceSettings(
         config.adam_steps,
         config.adam_rate,
@@ -92,10 +91,35 @@ def optimised(
     return voxel * backend.optimise(fixed, moving, field / voxel, weight, settings=settings)
 
 
-def projected(features: Float[Tensor, "D X Y Z"], channels: int) -> Float[Tensor, "C X Y Z"]:
-    """Random combinations of the channels that keep squared differences in the mean (a 1x1x1 convolution, Sec. 3)."""
+def projected(
+    features: Float[Tensor, "D X Y Z"],
+    channels: int,
+    seen: Bool[Tensor, "X Y Z"] | None = None,
+    standardise: bool = False,
+) -> Float[Tensor, "C X Y Z"]:
+    """Random combinations of the channels that keep squared differences in the mean (a 1x1x1 convolution, Sec. 3).
+
+    ``standardise``: of channels that are brought to mean 0 and deviation 1 over ``seen`` (None: everywhere) first, in
+    blocks that stay in the cache, so that no copy of all channels is written.
+    """
+    rows = features.flatten(1).T  # adjacent where channels lie last, as those of g do
     generator = torch.Generator().manual_seed(_PROJECTION_SEED)
-    matrix = torch.randn(channels, len(features), generator=generator).to(features) / len(features) ** 0.5
-    # channels last in memory, as instance optimisation reads them
-    last = (features.flatten(1).T @ matrix.T).reshape(*features.shape[1:], channels)
-    return last.permute(3, 0, 1, 2)
+    matrix = torch.randn(channels, len(features), generator=generator).to(rows.device) / len(features) ** 0.5
+    mean, deviation = matrix.new_zeros(len(features)), matrix.new_ones(len(features))
+    if standardise:
+        # a small field of view may lie between the sites
+        mean, variance = _moments(rows if seen is None or not seen.any() else rows[seen.flatten()])
+        deviation = (variance + EPSILON**2).sqrt()
+    last = matrix.new_empty(len(rows), channels)  # as instance optimisation reads them
+    for block, place in zip(rows.split(_BLOCK), last.split(_BLOCK), strict=True):
+        torch.mm((block - mean) / deviation, matrix.T, out=place)
+    return last.reshape(*features.shape[1:], channels).permute(3, 0, 1, 2)
+
+
+def _moments(rows: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    """Mean and variance of every column."""
+    mean = rows.mean(0, dtype=torch.float32)
+    squares = torch.zeros_like(mean)
+    for block in rows.split(_BLOCK):
+        squares += (block - mean).square().sum(0)
+    return mean, squares / len(rows)

@@ -13,7 +13,7 @@ from cst_image.consistency import make_consistent
 from cst_image.instance import InstanceSettings, instance_optimisation
 from cst_image.lattice import lattice_grid, lattice_shape
 from cst_image.pair import ImagePair
-from cst_image.refine import projected, refine
+from cst_image.refine import EPSILON, projected, refine
 
 SHAPE, SPACING = (16, 20, 14), (2.0, 1.5, 2.5)
 BARE = ImageConfig(
@@ -204,6 +204,22 @@ def test_consistency_then_second_warp_then_adam(pair):
 )
 def test_every_setting_of_adam_is_heard(pair, switches):
     assert not torch.allclose(Run(pair, adam=True, **switches).refined, Run(pair, adam=True).refined, atol=1e-4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_projection_standardises_on_the_way(masked):
+    """However they lie in memory; a constant channel gives nothing but the rounding of its mean."""
+    generator = torch.Generator().manual_seed(2)
+    spread = torch.tensor([1e-2, 1, 1, 5, 1, 0])[:, None, None, None]
+    features = 3.0 + spread * torch.randn(6, 11, 9, 7, generator=generator)
+    seen = torch.rand(11, 9, 7, generator=generator) > 0.4 if masked else None
+    inside = features.flatten(1) if seen is None else features[:, seen]
+    mean, deviation = inside.double().mean(1), inside.double().std(1, correction=0)
+    standard = (features - mean[:, None, None, None]) / (deviation[:, None, None, None].square() + EPSILON**2).sqrt()
+    channels_last = features.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    for given in (features, channels_last):
+        found = projected(given, 4, seen, standardise=True)
+        assert torch.allclose(found, projected(standard.float(), 4), atol=1e-4)
 
 
 def test_projection_keeps_squared_differences_in_the_mean():
