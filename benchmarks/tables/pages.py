@@ -119,13 +119,13 @@ PAGES = {
                 "Each step of volumes",
                 "speed_image.json",
                 images_section,
-                "python -m benchmarks.speed_image --json " + _RESULT + "speed_image.json",
+                "python -m benchmarks.speed.image --json " + _RESULT + "speed_image.json",
             ),
             Part(
                 "Each step of clouds",
                 "speed_points.json",
                 points_section,
-                "python -m benchmarks.speed_points --data FOLDER --json " + _RESULT + "speed_points.json",
+                "python -m benchmarks.speed.points --data FOLDER --json " + _RESULT + "speed_points.json",
             ),
             Part(
                 "Hippocampus, beside other tools",

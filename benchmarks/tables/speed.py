@@ -13,7 +13,7 @@ _PRODUCT = "GFLOP/s, matrix product"
 
 
 def images_section(file: str, result: Mapping[str, Any]) -> str:
-    """Of what ``benchmarks/speed_image.py`` wrote, a table a size."""
+    """Of what ``benchmarks/speed/image.py`` wrote, a table a size."""
     parts = [
         f"**{size.replace('x', ' x ')} voxels**: {significant(found['pair']['s'])} s a pair{_half(found['pair'])}, "
         f"{significant(found['pair']['MB'], 3)} MB. {_machine(found['machine'])}\n\n{steps_table(found)}"
@@ -24,7 +24,7 @@ def images_section(file: str, result: Mapping[str, Any]) -> str:
 
 
 def points_section(file: str, result: Mapping[str, Any]) -> str:
-    """Of what ``benchmarks/speed_points.py`` wrote."""
+    """Of what ``benchmarks/speed/points.py`` wrote."""
     loop = result["messages"]
     plain, ours = loop["plain torch, published loop, 5 rounds, s"], loop["ours, the same answer in 4 rounds, s"]
     said = (

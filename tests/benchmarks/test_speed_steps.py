@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.image_steps import make_pair
-from benchmarks.image_steps import steps as image_steps
-from benchmarks.machine import rates
-from benchmarks.point_steps import FUSED, network_floor
-from benchmarks.point_steps import steps as point_steps
-from benchmarks.step import Step, measure
-from benchmarks.textbook_points import published_loop
+from benchmarks.speed.image_steps import make_pair
+from benchmarks.speed.image_steps import steps as image_steps
+from benchmarks.speed.machine import rates
+from benchmarks.speed.point_steps import FUSED, network_floor
+from benchmarks.speed.point_steps import steps as point_steps
+from benchmarks.speed.step import Step, measure
+from benchmarks.speed.textbook_points import published_loop
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig
 from cst_points.backend import PointsBackend

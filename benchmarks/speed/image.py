@@ -1,6 +1,6 @@
 """Seconds of each step of the image backend, against a textbook version of itself and against what the machine allows.
 
-    python -m benchmarks.speed_image [--sizes 192x160x256 96x80x128] [--threads N] [--repeats 5]
+    python -m benchmarks.speed.image [--sizes 192x160x256 96x80x128] [--threads N] [--repeats 5]
         [--train-sizes 96x80x128] [--json benchmarks/results/speed_image.json]
 
 The paper's network, untrained, on a smooth random volume and its deformed self; no data are needed. A step's floor
@@ -20,10 +20,10 @@ from typing import Any
 import numba
 import torch
 
-from benchmarks.image_steps import make_pair, steps
-from benchmarks.machine import rates
 from benchmarks.record import circumstances, fastest, peak_mb, write
-from benchmarks.step import measured
+from benchmarks.speed.image_steps import make_pair, steps
+from benchmarks.speed.machine import rates
+from benchmarks.speed.step import measured
 from cst_core.loss import field_error
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig

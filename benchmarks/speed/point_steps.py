@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks import textbook_points as textbook
-from benchmarks.step import Step
+from benchmarks.speed import textbook_points as textbook
+from benchmarks.speed.step import Step
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
 from cst_points.graph import message_graph

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks import textbook
-from benchmarks.step import Step
+from benchmarks.speed import textbook
+from benchmarks.speed.step import Step
 from cst_core.field import Grid, compose, warp
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig

@@ -1,10 +1,10 @@
 """Seconds and memory of one registration of keypoints: parts of two presets, each step of ``best`` and its floor.
 
-    python -m benchmarks.speed_points [--data FOLDER] [--threads N] [--points N]
+    python -m benchmarks.speed.points [--data FOLDER] [--threads N] [--points N]
         [--json benchmarks/results/speed_points.json]
 
 One pair of the size of the COPDGene cases: the phantom's first, or the first of the public keypoint release. Floors,
-textbook versions and deviations as `speed_image.py` has them; the published message loop in plain torch runs whole too.
+textbook versions and deviations as `image.py` has them; the published message loop in plain torch runs whole too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numba
 import torch
 from torch import Tensor
 
-from benchmarks.machine import rates
-from benchmarks.point_steps import FUSED, steps
 from benchmarks.record import circumstances, fastest, peak_mb, write
-from benchmarks.step import Row, measured
-from benchmarks.textbook_points import published_loop
+from benchmarks.speed.machine import rates
+from benchmarks.speed.point_steps import FUSED, steps
+from benchmarks.speed.step import Row, measured
+from benchmarks.speed.textbook_points import published_loop
 from cst_core.loss import field_error
 from cst_points.backend import PointsBackend
 from cst_points.cloud import CloudPair
