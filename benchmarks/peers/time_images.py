@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.peers.methods import FailedError, Found
 from benchmarks.peers.own_method import OwnMethod
-from benchmarks.peers.timing_rows import line, put_rows, timing_rows
+from benchmarks.peers.timing_rows import tell
 from benchmarks.peers.tool_method import ToolMethod
 from benchmarks.peers.tools import TOOLS
 from cst_image.config import PRESETS, ImageConfig
@@ -45,11 +45,7 @@ def main() -> None:
                 found[method.name].append(method.register(case.pair, None))
             except FailedError as error:
                 print(f"{case.id}: {error}", flush=True)
-    rows = timing_rows(found, options.threads)
-    for row in rows:
-        print(line(row), flush=True)
-    if options.json:
-        put_rows(options.json, Path(options.data).name, rows, options.threads)
+    tell(found, options.threads, options.data, options.json)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from benchmarks.peers.methods import FailedError
 from benchmarks.peers.own_points import OwnPointMethod
 from benchmarks.peers.point_methods import FoundPoints, PointToolMethod
 from benchmarks.peers.point_tools import POINT_TOOLS
-from benchmarks.peers.timing_rows import line, put_rows, timing_rows
+from benchmarks.peers.timing_rows import tell
 from cst_points.config import PointsConfig
 from cst_points.plugin import PLUGIN
 
@@ -41,11 +41,7 @@ def main() -> None:
                 found[method.name].append(method.register(case.pair))
             except FailedError as error:
                 print(f"{case.id}: {error}", flush=True)
-    rows = timing_rows(found, options.threads)
-    for row in rows:
-        print(line(row), flush=True)
-    if options.json:
-        put_rows(options.json, Path(options.data).name, rows, options.threads)
+    tell(found, options.threads, options.data, options.json)
 
 
 if __name__ == "__main__":

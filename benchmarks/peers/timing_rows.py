@@ -42,6 +42,15 @@ def timing_rows(found: Mapping[str, Sequence[Timed]], threads: int) -> list[Row]
     return sorted(rows, key=lambda row: row["seconds"])
 
 
+def tell(found: Mapping[str, Sequence[Timed]], threads: int, data: str, file: Path | None) -> None:
+    """Print a line a method, slowest last; with ``file`` put the rows there, under the name of the folder ``data``."""
+    rows = timing_rows(found, threads)
+    for row in rows:
+        print(line(row), flush=True)
+    if file:
+        put_rows(file, Path(data).name, rows, threads)
+
+
 def ratio(row: Mapping[str, Any], ours: Mapping[str, Any] | None, key: str) -> float | None:
     """Of two rows' seconds; None where ours are not there or too short for the clock."""
     return row[key] / ours[key] if ours is not None and ours[key] else None
