@@ -128,6 +128,11 @@ class ImageBackend:
             last = network(volume[None])[0]
         return self.standardised(last[0].float(), mask, self.config.stride)
 
+    def second_features(self, network: nn.Module, volume: Float[Tensor, "1 X Y Z"]) -> Float[Tensor, "D x y z"]:
+        """The second block's features of one volume, for instance optimisation."""
+        with self._precision(volume):
+            return network(volume[None])[1][0]
+
     def standardised(
         self, features: Float[Tensor, "C x y z"], mask: Bool[Tensor, "1 X Y Z"] | None, stride: int
     ) -> Float[Tensor, "C x y z"]:

@@ -98,6 +98,9 @@ class ImageConfig(Settings):
     """Instance optimisation of the field on the second block's features."""
     adam_steps: int = Field(default=50, ge=1)
     """Sec. 3."""
+    adam_rounds: int = Field(default=2, ge=1)
+    """Times that Adam runs; each after the first on features of the moving scan as warped so far, from zero, so that
+    only the roughness of what it adds counts (published: 1)."""
     adam_rate: float = Field(default=1.0, gt=0)
     """Learning rate, lattice voxels (published code)."""
     instance_channels: int = Field(default=32, ge=1)
@@ -163,6 +166,7 @@ _PAPER: dict[str, Any] = {
     "first_towers": 1,
     "standardise": False,
     "cost_scale": 80.0,
+    "adam_rounds": 1,
     "instance_scale": 5.0,
     "data_weight": 12.0,
     "test_smoothness": 6.5,

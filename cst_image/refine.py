@@ -40,8 +40,15 @@ def refine(
         again = features._replace(moving=backend.matched_features(network, moved.moving, moved.moving_mask))
         rest = _consistent(backend, moved, again, backend.solve(moved, again.fixed, again.moving))
         field = compose(backend.to_label_lattice(pair, rest), field, spacing)
-    # 3. Adam
-    return optimised(backend, pair, features, field) if config.adam else field
+    if not config.adam:
+        return field
+    # 3. Adam, and again on what the moving scan has become: features change where a scan is turned or stretched
+    field = optimised(backend, pair, features, field)
+    for _ in range(1, config.adam_rounds):
+        moved = _warped(backend, pair, field)
+        again = features._replace(moving_second=backend.second_features(network, moved.moving))
+        field = compose(optimised(backend, moved, again, torch.zeros_like(field)), field, spacing)
+    return field
 
 
 def _consistent(

@@ -80,6 +80,7 @@ def test_presets_are_valid_and_the_papers_is_as_published():
     assert (paper.reach, paper.cost_scale, paper.sharpness) == (2, 5.0 * paper.features, 20.0)
     assert paper.coupling == (0.003, 0.03, 0.3)
     assert (paper.consistency, paper.consistency_steps, paper.warps, paper.adam) == (True, 15, 2, True)
+    assert paper.adam_rounds == 1
     assert (paper.adam_steps, paper.adam_rate, paper.instance_channels, paper.instance_scale) == (50, 1.0, 32, 5.0)
     assert (paper.data_weight, paper.smoothness, paper.test_smoothness) == (12.0, 0.65, 6.5)
     assert (paper.field_smoothing, paper.final_smoothing) == (3, 3)
@@ -123,6 +124,7 @@ def as_it_is() -> Tensor:
         ("warps", 1),
         ("adam", False),
         ("adam_steps", 1),
+        ("adam_rounds", 1),
         ("adam_rate", 0.1),
         ("instance_channels", 2),
         ("instance_scale", 0.1),

@@ -18,7 +18,7 @@ from cst_image.refine import EPSILON, projected, refine
 SHAPE, SPACING = (16, 20, 14), (2.0, 1.5, 2.5)
 BARE = ImageConfig(
     channels=(4, 6, 8), strides=(2, 1, 2), features=4, first_towers=1, reach=1, instance_channels=4, adam_steps=4,
-    adam_rate=0.2, consistency=False, warps=1, adam=False,
+    adam_rounds=1, adam_rate=0.2, consistency=False, warps=1, adam=False,
 )  # fmt: skip
 LATTICE = lattice_grid(Grid.of(SHAPE, SPACING), 2)
 
@@ -165,6 +165,24 @@ def test_adam_is_instance_optimisation_of_the_whole_field(pair):
     assert (run.refined - run.predicted).abs().max() > 0.1
 
 
+def test_second_round_of_adam_adds_to_the_first_what_the_warped_scan_still_lacks(pair):
+    first, both = Run(pair, adam=True), Run(pair, adam=True, adam_rounds=2)
+    config, field = both.backend.config, first.refined
+    dense = both.backend.on_grid(pair, field)
+    moving = warp(pair.moving, dense, SPACING)
+    mask = (warp(pair.moving_mask.float(), dense, SPACING) > 0.5)[0, ::2, ::2, ::2]
+    with torch.no_grad():
+        second = both.network(moving[None]).second[0]
+    features = [projected(both.features.fixed_second, 4, pair.fixed_mask[0, ::2, ::2, ::2], True)]
+    features.append(projected(second, 4, mask, True))
+    weight = (pair.fixed_mask[0, ::2, ::2, ::2] & mask).float()
+    settings = InstanceSettings(4, 0.2, config.data_weight, config.smoothness, config.field_smoothing)
+    voxel = torch.tensor(LATTICE.spacing)[:, None, None, None]
+    added = voxel * instance_optimisation(*features, torch.zeros_like(field), weight, settings)
+    assert torch.allclose(both.refined, compose(added, field, LATTICE.spacing), atol=1e-5)
+    assert (both.refined - field).abs().max() > 0.1
+
+
 def test_adam_does_not_fit_the_padding_of_the_moving_scan(waves):
     """The same scan twice, of which the moving one lacks the top: what stands there instead draws nothing."""
     grid = Grid.of((24, 20, 20), (1.0, 1.0, 1.0))
@@ -193,6 +211,7 @@ def test_consistency_then_second_warp_then_adam(pair):
     "switches",
     [
         {"adam_steps": 8},
+        {"adam_rounds": 2},
         {"adam_rate": 0.5},
         {"data_weight": 0.01},
         {"instance_scale": 0.1},
