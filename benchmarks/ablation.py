@@ -22,8 +22,10 @@ STEPS: dict[str, Sequence[str]] = {
     "1 warp": ("warps=1", "adam=false"),
     "1 warp, not consistent": ("warps=1", "adam=false", "consistency=false"),
     "2 warps": ("adam=false",),
-    "1 warp, Adam": ("warps=1",),
-    "2 warps, Adam": (),
+    "1 warp, Adam": ("warps=1", "adam_rounds=1"),
+    "2 warps, Adam": ("adam_rounds=1",),
+    "1 warp, Adam twice": ("warps=1",),
+    "2 warps, Adam twice": (),
 }
 FIGURES = ("dice", "hd95_mm", "sdlogj_l2r", "folding_percent", "seconds")
 

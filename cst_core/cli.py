@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cst_core import plugins
+from cst_core.allocator import keep_freed_memory
 from cst_core.cli_arguments import (
     BackendOption,
     Device,
@@ -171,6 +172,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; errors become one line on stderr unless ``--debug`` is among the arguments."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = _DEBUG in given
+    keep_freed_memory()
     try:
         build_app()(args=[argument for argument in given if argument != _DEBUG], prog_name="cst")
     except CstError as error:
