@@ -1,8 +1,8 @@
 """Memory that is freed and taken again at every step is kept by the process instead of being given back to the system.
 
-By default glibc gives large blocks back as soon as they are freed, so that every step has its pages made and cleared anew:
-a quarter of a training's processor time on a virtual machine. Blocks beyond 32 MB, the most that glibc lets one choose,
-are given back as ever, so that large volumes need no more memory.
+By default glibc gives large blocks back as soon as they are freed, so that every step has its pages made and cleared
+anew: a quarter of a training's processor time on a virtual machine. Blocks beyond 32 MB, the most that glibc lets one
+choose, are given back as ever, so that large volumes need no more memory.
 """
 
 from __future__ import annotations
