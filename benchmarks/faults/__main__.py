@@ -60,8 +60,10 @@ def main() -> None:
                     rows.append({"group": group, **recorded(fault, workshop)})
                     print(shown(rows[-1]), flush=True)
                     keep(rows, names, options.json)
-    wrong = [row["name"] for row in rows if not row.get("documented", True)]
-    print(f"{len(rows) - len(wrong)} of {len(rows)} as documented" + (f"; not: {', '.join(wrong)}" if wrong else ""))
+    tried = [row for row in rows if "not_tried" not in row]
+    wrong = [row["name"] for row in tried if not row["documented"]]
+    untried = f", {len(rows) - len(tried)} not tried" if len(tried) < len(rows) else ""
+    print(f"{len(tried) - len(wrong)} of {len(tried)} as documented{untried}" + "".join(f"; not: {n}" for n in wrong))
     sys.exit(1 if wrong else 0)
 
 
