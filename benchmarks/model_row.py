@@ -1,7 +1,7 @@
 """A row of a comparison for a model that exists already: a shipped one, a run, or random features.
 
     python -m benchmarks.model_row --backend image --model hippocampus --method "self, three stages" --data FOLDER
-        --fold 1 --json benchmarks/results/comparison_hippocampus.json
+        --fold 1 --json benchmarks/results/comparison_hippocampus.json [--split train]
 
 The pairs are those of ``cst evaluate`` with the same options. A row of the same method is replaced.
 """
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--method", required=True, help="what the row is called")
     parser.add_argument("--data", required=True)
     parser.add_argument("--fold", type=int)
+    parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, required=True)
@@ -37,6 +38,7 @@ def main() -> None:
     plugin = plugins.load(options.backend)
     model = load_model(options.model, plugin, "cpu", options.set)
     data = plugin.read_data(options.data, options.fold, model.config, "cpu")
+    cases = data.test if options.split == "test" else data.train
     about = circumstances(options.threads)
     supervision = model.about.get("supervision", SELF)
     row = {
@@ -51,7 +53,7 @@ def main() -> None:
             "at_test": options.set,
         },
         "version": None,
-        **figures(evaluate(plugin, model.backend, model.network, data.test)),
+        **figures(evaluate(plugin, model.backend, model.network, cases)),
         "threads": options.threads,
         "peak_mb": None,
         "commit": about["commit"],

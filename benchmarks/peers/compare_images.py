@@ -2,6 +2,7 @@
 
 python -m benchmarks.peers.compare_images --data FOLDER|phantom [--fold K] --preset small --tools greedy ants ...
     --json benchmarks/results/comparison_hippocampus.json [--matched --target-sdlogj 0.096] [--pairs N] [--threads 2]
+    [--split train]
 
 Names: the tools of `benchmarks.peers.tools` (made by `benchmarks.peers.install`) and those of
 `benchmarks.peers.classical`. A row that the file has is not made again (`--again` does). A pair that fails is counted
@@ -44,7 +45,7 @@ def main() -> None:
     config = ImageConfig.model_validate(dict(PRESETS[options.preset].backend))
     config = ImageConfig.model_validate(overridden(PLUGIN.name, config, options.set).model_dump())
     data = PLUGIN.read_data(options.data, options.fold, config, "cpu")
-    cases = data.test[: options.pairs]
+    cases = (data.test if options.split == "test" else data.train)[: options.pairs]
     scorer = Scorer(options.remember, data.fingerprint + config.model_dump_json())
     setting = "matched" if options.matched else "default"
     about = about_file(options)
@@ -71,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fold", type=int)
     parser.add_argument("--preset", choices=list(PRESETS), default=PLUGIN.default_preset)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--tools", nargs="+", choices=[*TOOLS, *NAMES], required=True)
     parser.add_argument("--threads", type=int, default=2)
