@@ -65,7 +65,10 @@ PAGES = {
                 "Abdomen, CT at 4 mm, twenty pairs of training scans",
                 "comparison_abdomen_training_pairs.json",
                 comparison_section,
-                "benchmarks/README.md says how",
+                "python -m benchmarks.peers.compare_images --data FOLDER --preset coarse --split train "
+                "--set max_train_pairs=20 --tools greedy convex-mind-adam --json "
+                + _RESULT
+                + "comparison_abdomen_training_pairs.json",
             ),
         ),
     ),
