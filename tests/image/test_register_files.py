@@ -70,6 +70,16 @@ def test_the_known_deformation_is_found(plain, probes):
     assert error.mean() < 0.35 * np.linalg.norm(blobs.deformation(probes), axis=1).mean()
 
 
+def test_a_second_round_of_instance_optimisation_comes_nearer(plain, run, probes, tmp_path):
+    once = run(*(plain / f"{name}.nii.gz" for name in ("fixed", "moving")), tmp_path / "out", "--set", "adam_rounds=1")
+    truth = blobs.deformation(probes)
+    errors = [
+        np.linalg.norm(itk(folder / "displacement.nii.gz")(probes) - probes - truth, axis=1).mean()
+        for folder in (plain / "out", once)
+    ]
+    assert errors[0] < 0.95 * errors[1]
+
+
 def test_measures_agree_with_the_truth(plain):
     result = json.loads((plain / "out" / "register.json").read_text())
     landmarks, final, initial = result["landmarks"], result["final"], result["initial"]
@@ -169,8 +179,8 @@ def test_oblique_and_anisotropic_grids_give_the_same_map(plain, run, probes, tmp
     found = itk(out / "displacement.nii.gz")(probes) - probes
     same = itk(plain / "out" / "displacement.nii.gz")(probes) - probes
     amount = np.linalg.norm(same, axis=1).mean()
-    assert np.linalg.norm(found - same, axis=1).mean() < 0.3 * amount
-    assert np.linalg.norm(found - blobs.deformation(probes), axis=1).mean() < 0.5 * amount
+    assert np.linalg.norm(found - same, axis=1).mean() < 0.4 * amount  # slices of 7 mm show less
+    assert np.linalg.norm(found - blobs.deformation(probes), axis=1).mean() < 0.45 * amount
 
 
 def test_a_shifted_and_turned_world_is_found_by_the_affine(run, probes, tmp_path):
