@@ -28,8 +28,8 @@ class PairFeatures(NamedTuple):
 
     fixed: Float[Tensor, "C x y z"]
     moving: Float[Tensor, "C x y z"]
-    fixed_second: Float[Tensor, "D X Y Z"]
-    moving_second: Float[Tensor, "D X Y Z"]
+    fixed_instance: Float[Tensor, "D X Y Z"]
+    moving_instance: Float[Tensor, "D X Y Z"]
 
 
 class ImageBackend:
@@ -106,7 +106,7 @@ class ImageBackend:
             return [features for pair in pairs for features in self.features(network, [pair])]
         volumes = torch.stack([volume for pair in pairs for volume in (pair.fixed, pair.moving)])
         with self._precision(volumes):
-            last, second = network(volumes)
+            last, instance = network(volumes)
         made = []
         for place, pair in enumerate(pairs):
             fixed, moving = 2 * place, 2 * place + 1
@@ -114,8 +114,8 @@ class ImageBackend:
                 PairFeatures(
                     self.standardised(last[fixed].float(), pair.fixed_mask, self.config.stride),
                     self.standardised(last[moving].float(), pair.moving_mask, self.config.stride),
-                    second[fixed].detach(),
-                    second[moving].detach(),
+                    instance[fixed].detach(),
+                    instance[moving].detach(),
                 )
             )
         return made
@@ -128,8 +128,8 @@ class ImageBackend:
             last = network(volume[None])[0]
         return self.standardised(last[0].float(), mask, self.config.stride)
 
-    def second_features(self, network: nn.Module, volume: Float[Tensor, "1 X Y Z"]) -> Float[Tensor, "D x y z"]:
-        """The second block's features of one volume, for instance optimisation."""
+    def instance_features(self, network: nn.Module, volume: Float[Tensor, "1 X Y Z"]) -> Float[Tensor, "D x y z"]:
+        """Features of one volume for instance optimisation."""
         with self._precision(volume):
             return network(volume[None])[1][0]
 
@@ -166,7 +166,9 @@ class ImageBackend:
         config = self.config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = FeatureCNN(config.channels, config.strides, config.features, config.norm, towers)
+            network = FeatureCNN(
+                config.channels, config.strides, config.features, config.norm, towers, config.instance_block
+            )
         # channels last in memory: the faster convolutions, and what instance optimisation reads
         network.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
         return network.to(self.device)

@@ -95,7 +95,7 @@ class ImageConfig(Settings):
     warps: Literal[1, 2] = 2
     """2: warp the moving scan by the first field, solve again, compose."""
     adam: bool = True
-    """Instance optimisation of the field on the second block's features."""
+    """Instance optimisation of the field."""
     adam_steps: int = Field(default=50, ge=1)
     """Sec. 3."""
     adam_rounds: int = Field(default=2, ge=1)
@@ -103,8 +103,12 @@ class ImageConfig(Settings):
     only the roughness of what it adds counts (published: 1)."""
     adam_rate: float = Field(default=1.0, gt=0)
     """Learning rate, lattice voxels (published code)."""
+    instance_block: Literal[1, 2] = 2
+    """Whose features it matches (Sec. 3: 2). Those of the first are sharper."""
+    instance_intensity: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the scans' own intensities in the squared difference beside them (published: 0)."""
     instance_channels: int = Field(default=32, ge=1)
-    """Random projections of the second block's channels (paper: 16, published code: 32)."""
+    """Random projections of the features, where they have more channels (paper: 16, published code: 32)."""
     instance_scale: float = Field(default=1.0, gt=0)
     """Of those features (published code: 5)."""
     data_weight: float = Field(default=1.0, gt=0)
@@ -149,6 +153,11 @@ class ImageConfig(Settings):
     def _blocks_agree(self) -> "ImageConfig":
         if len(self.channels) != len(self.strides) or len(self.channels) < 2:
             raise ValueError(f"channels and strides must be as many, two or more, got {self.channels}, {self.strides}")
+        if self.instance_block == 1 and self.strides[1] != 1:
+            raise ValueError(
+                "instance_block 1 must lie on the lattice of labels, that of the second block, so the second of "
+                f"strides must be 1, got {self.strides}"
+            )
         return self
 
     @property
@@ -180,6 +189,9 @@ _SMALL: dict[str, Any] = {
     "reach": 3,
     "cost_scale": 2.0,
     "first_towers": 1,
+    "adam_rounds": 3,
+    "instance_block": 1,
+    "instance_intensity": 0.2,
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Norm = Literal["batch", "instance"]
-SECOND = 2
-"""Blocks up to the features that instance optimisation matches."""
+LABEL_BLOCK = 2
+"""The block at whose lattice labels lie and instance optimisation runs."""
 
 
 class Features(NamedTuple):
@@ -19,16 +19,16 @@ class Features(NamedTuple):
 
     last: Float[Tensor, "B C x y z"]
     """For the correlation, at the network's stride."""
-    second: Float[Tensor, "B D X Y Z"]
-    """After the second block, for instance optimisation."""
+    instance: Float[Tensor, "B D X Y Z"]
+    """For instance optimisation: after one of the first two blocks, at the stride of labels."""
 
 
 class FeatureCNN(nn.Module):
     """3x3x3 convolutions with normalisation and ReLU, then a 1x1x1 convolution; `towers` of them side by side.
 
     ``channels`` and ``strides``: one a block (Sec. 3: 32, 64, 128, 128, 128 and 2, 1, 2, 1, 2). ``features``: channels
-    of the output (published code: 16). Towers differ in their random weights and see the same volume; their features
-    are concatenated.
+    of the output (published code: 16). ``instance_block``: the one whose features are `Features.instance` (Sec. 3: 2).
+    Towers differ in their random weights and see the same volume; their features are concatenated.
     """
 
     def __init__(
@@ -38,21 +38,25 @@ class FeatureCNN(nn.Module):
         features: int = 16,
         norm: Norm = "batch",
         towers: int = 1,
+        instance_block: int = LABEL_BLOCK,
     ) -> None:
         super().__init__()
-        if len(channels) != len(strides) or len(channels) < SECOND:
+        if len(channels) != len(strides) or len(channels) < LABEL_BLOCK:
             raise ValueError(f"channels and strides must be as many, two or more, got {channels} and {strides}")
-        self.towers = nn.ModuleList(_Tower(channels, strides, features, norm) for _ in range(towers))
+        self.towers = nn.ModuleList(_Tower(channels, strides, features, norm, instance_block) for _ in range(towers))
 
     def forward(self, volumes: Float[Tensor, "B 1 X Y Z"]) -> Features:
         """Both kinds of features of a batch of volumes of one size."""
         made = [tower(volumes) for tower in self.towers]
-        return Features(torch.cat([m.last for m in made], dim=1), torch.cat([m.second for m in made], dim=1))
+        return Features(torch.cat([m.last for m in made], dim=1), torch.cat([m.instance for m in made], dim=1))
 
 
 class _Tower(nn.Module):
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], features: int, norm: Norm) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], features: int, norm: Norm, instance_block: int
+    ) -> None:
         super().__init__()
+        self.instance_block = instance_block
         blocks, before = [], 1
         for width, stride in zip(channels, strides, strict=True):
             blocks.append(
@@ -67,9 +71,9 @@ class _Tower(nn.Module):
         self.last = nn.Conv3d(before, features, 1)
 
     def forward(self, volumes: Tensor) -> Features:
-        x, second = volumes, volumes
+        x, instance = volumes, volumes
         for place, block in enumerate(self.blocks, start=1):
             x = block(x)
-            if place == SECOND:
-                second = x
-        return Features(self.last(x), second)
+            if place == self.instance_block:
+                instance = x
+        return Features(self.last(x), instance)

@@ -46,7 +46,7 @@ def refine(
     field = optimised(backend, pair, features, field)
     for _ in range(1, config.adam_rounds):
         moved = _warped(backend, pair, field)
-        again = features._replace(moving_second=backend.second_features(network, moved.moving))
+        again = features._replace(moving_instance=backend.instance_features(network, moved.moving))
         field = compose(optimised(backend, moved, again, torch.zeros_like(field)), field, spacing)
     return field
 
@@ -74,15 +74,15 @@ def _warped(backend: ImageBackend, pair: ImagePair, field: Float[Tensor, "3 X Y 
 def optimised(
     backend: ImageBackend, pair: ImagePair, features: PairFeatures, field: Float[Tensor, "3 X Y Z"]
 ) -> Float[Tensor, "3 X Y Z"]:
-    """A field of the label lattice after Adam on the second block's features, mm (`cst_image.instance`)."""
+    """A field of the label lattice after Adam, mm (`cst_image.instance`)."""
     config = backend.config
     stride = config.label_stride
     spacing = lattice_grid(pair.grid, stride).spacing
     seen, shown = (
         None if mask is None else mask[0, ::stride, ::stride, ::stride] for mask in (pair.fixed_mask, pair.moving_mask)
     )
-    fixed = projected(features.fixed_second, config.instance_channels, seen, config.standardise)
-    moving = projected(features.moving_second, config.instance_channels, shown, config.standardise)
+    fixed = _matched(backend, features.fixed_instance, pair.fixed, seen)
+    moving = _matched(backend, features.moving_instance, pair.moving, shown)
     weight = torch.ones_like(field[0]) if seen is None else seen.to(field)
     if shown is not None:
         # where the start leads to what the moving scan shows: else its edge would be drawn towards the fixed one's
@@ -98,6 +98,25 @@ def optimised(
     return voxel * backend.optimise(fixed, moving, field / voxel, weight, settings=settings)
 
 
+def _matched(
+    backend: ImageBackend,
+    features: Float[Tensor, "D X Y Z"],
+    volume: Float[Tensor, "1 x y z"],
+    seen: Bool[Tensor, "X Y Z"] | None,
+) -> Float[Tensor, "C X Y Z"]:
+    """What Adam matches of one scan: its features, and beside them, if configured, its intensities."""
+    config = backend.config
+    matched = projected(features, config.instance_channels, seen, config.standardise)
+    share = config.instance_intensity
+    if not share:
+        return matched
+    stride, channels = config.label_stride, len(matched)
+    intensity = projected(volume[:, ::stride, ::stride, ::stride], 1, seen, config.standardise)
+    # so that the mean over all channels has the features' mean at 1 - share and the intensity's at share
+    parts = matched * ((1 - share) * (channels + 1) / channels) ** 0.5, intensity * (share * (channels + 1)) ** 0.5
+    return torch.cat([part.permute(1, 2, 3, 0) for part in parts], dim=-1).permute(3, 0, 1, 2)
+
+
 def projected(
     features: Float[Tensor, "D X Y Z"],
     channels: int,
@@ -106,21 +125,26 @@ def projected(
 ) -> Float[Tensor, "C X Y Z"]:
     """Random combinations of the channels that keep squared differences in the mean (a 1x1x1 convolution, Sec. 3).
 
+    Where there are no more than ``channels``, they are kept as they are: nothing is saved, and mixing only adds noise.
+
     ``standardise``: of channels that are brought to mean 0 and deviation 1 over ``seen`` (None: everywhere) first, in
     blocks that stay in the cache, so that no copy of all channels is written.
     """
     rows = features.flatten(1).T  # adjacent where channels lie last, as those of g do
     generator = torch.Generator().manual_seed(_PROJECTION_SEED)
-    matrix = torch.randn(channels, len(features), generator=generator).to(rows.device) / len(features) ** 0.5
+    if len(features) <= channels:
+        matrix = torch.eye(len(features), device=rows.device)
+    else:
+        matrix = torch.randn(channels, len(features), generator=generator).to(rows.device) / len(features) ** 0.5
     mean, deviation = matrix.new_zeros(len(features)), matrix.new_ones(len(features))
     if standardise:
         # a small field of view may lie between the sites
         mean, variance = _moments(rows if seen is None or not seen.any() else rows[seen.flatten()])
         deviation = (variance + EPSILON**2).sqrt()
-    last = matrix.new_empty(len(rows), channels)  # as instance optimisation reads them
+    last = matrix.new_empty(len(rows), len(matrix))  # as instance optimisation reads them
     for block, place in zip(rows.split(_BLOCK), last.split(_BLOCK), strict=True):
         torch.mm((block - mean) / deviation, matrix.T, out=place)
-    return last.reshape(*features.shape[1:], channels).permute(3, 0, 1, 2)
+    return last.reshape(*features.shape[1:], len(matrix)).permute(3, 0, 1, 2)
 
 
 def _moments(rows: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:

@@ -93,7 +93,7 @@ class ClassicalMethod:
     @torch.no_grad()
     def _adam_alone(self, backend: ImageBackend, network: nn.Module, pair: ImagePair) -> Float[Tensor, "3 X Y Z"]:
         (features,) = backend.features(network, [pair])
-        nothing = features.fixed_second.new_zeros(3, *lattice_shape(pair.grid.shape, backend.config.label_stride))
+        nothing = features.fixed_instance.new_zeros(3, *lattice_shape(pair.grid.shape, backend.config.label_stride))
         return optimised(backend, pair, features, nothing.float())
 
 

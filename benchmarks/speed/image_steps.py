@@ -77,8 +77,8 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     )
     # a field as it is in the middle of the optimisation: h's own has steps of whole voxels
     start = deformation(lattice_shape(pair.grid.shape, config.label_stride)) / (config.label_stride * SPACING[0])
-    made += moving_steps(backend, pair, forward, features.fixed_second)
-    return made + field_steps(config, features.fixed_second, features.moving_second, start)
+    made += moving_steps(backend, pair, forward, features.fixed_instance)
+    return made + field_steps(config, features.fixed_instance, features.moving_instance, start)
 
 
 def in_half(network: nn.Module, pair: ImagePair) -> Tensor:

@@ -139,7 +139,7 @@ def test_precision_of_the_features():
             (features,) = backend.features(network, [pair])
         found[precision] = features, backend.register(network, pair).refined
     assert torch.equal(found["auto"][1], found["float32"][1])
-    exact, half = found["float32"][0].fixed_second, found["bfloat16"][0].fixed_second
+    exact, half = found["float32"][0].fixed_instance, found["bfloat16"][0].fixed_instance
     assert exact.dtype == torch.float32
     assert half.dtype == torch.bfloat16
     assert 1e-4 < float((half - exact).norm() / exact.norm()) < 0.02

@@ -33,7 +33,7 @@ def test_layers_are_the_papers():
 def test_features_stand_on_their_lattices(shape):
     made = network()(volumes(*shape, batch=2))
     assert made.last.shape == (2, 5, *lattice_shape(shape, 4))
-    assert made.second.shape == (2, 6, *lattice_shape(shape, 2))
+    assert made.instance.shape == (2, 6, *lattice_shape(shape, 2))
 
 
 def test_sites_are_centred_on_every_stride_th_voxel():
@@ -58,7 +58,7 @@ def test_second_is_the_output_of_the_second_block():
     net, volume = network().eval(), volumes(8, 8, 8)
     (tower,) = net.towers
     second = tower.blocks[1](tower.blocks[0](volume))
-    assert torch.equal(net(volume).second, second)
+    assert torch.equal(net(volume).instance, second)
     assert float(second.min()) == 0  # after ReLU, and not changed by what follows
     assert torch.equal(net(volume).last, tower.last(tower.blocks[2](second)))
 
@@ -66,12 +66,12 @@ def test_second_is_the_output_of_the_second_block():
 def test_towers_are_concatenated():
     wide, volume = network(towers=3).eval(), volumes(8, 8, 8)
     made = wide(volume)
-    assert (made.last.shape[1], made.second.shape[1]) == (15, 18)
+    assert (made.last.shape[1], made.instance.shape[1]) == (15, 18)
     for number in range(3):
         alone = network(seed=9).eval()
         alone.towers[0].load_state_dict(wide.towers[number].state_dict())
         assert torch.equal(made.last[:, 5 * number : 5 * number + 5], alone(volume).last)
-        assert torch.equal(made.second[:, 6 * number : 6 * number + 6], alone(volume).second)
+        assert torch.equal(made.instance[:, 6 * number : 6 * number + 6], alone(volume).instance)
     assert not torch.allclose(made.last[:, :5], made.last[:, 5:10])
 
 

@@ -150,8 +150,8 @@ def test_adam_is_instance_optimisation_of_the_whole_field(pair):
     features = [
         projected(run.backend.standardised(second, mask, 2), 4)
         for second, mask in (
-            (run.features.fixed_second, pair.fixed_mask),
-            (run.features.moving_second, pair.moving_mask),
+            (run.features.fixed_instance, pair.fixed_mask),
+            (run.features.moving_instance, pair.moving_mask),
         )
     ]
     voxel = torch.tensor(LATTICE.spacing)[:, None, None, None]
@@ -172,8 +172,8 @@ def test_second_round_of_adam_adds_to_the_first_what_the_warped_scan_still_lacks
     moving = warp(pair.moving, dense, SPACING)
     mask = (warp(pair.moving_mask.float(), dense, SPACING) > 0.5)[0, ::2, ::2, ::2]
     with torch.no_grad():
-        second = both.network(moving[None]).second[0]
-    features = [projected(both.features.fixed_second, 4, pair.fixed_mask[0, ::2, ::2, ::2], True)]
+        second = both.network(moving[None]).instance[0]
+    features = [projected(both.features.fixed_instance, 4, pair.fixed_mask[0, ::2, ::2, ::2], True)]
     features.append(projected(second, 4, mask, True))
     weight = (pair.fixed_mask[0, ::2, ::2, ::2] & mask).float()
     settings = InstanceSettings(4, 0.2, config.data_weight, config.smoothness, config.field_smoothing)
