@@ -167,7 +167,7 @@ class ImageBackend:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = FeatureCNN(
-                config.channels, config.strides, config.features, config.norm, towers, config.instance_block
+                config.channels, config.strides, config.features, config.norm, towers, config.instance_blocks
             )
         # channels last in memory: the faster convolutions, and what instance optimisation reads
         network.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]

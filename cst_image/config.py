@@ -103,10 +103,8 @@ class ImageConfig(Settings):
     only the roughness of what it adds counts (published: 1)."""
     adam_rate: float = Field(default=1.0, gt=0)
     """Learning rate, lattice voxels (published code)."""
-    instance_block: Literal[1, 2] = 2
-    """Whose features it matches (Sec. 3: 2). Those of the first are sharper."""
-    instance_intensity: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the scans' own intensities in the squared difference beside them (published: 0)."""
+    instance_blocks: Annotated[tuple[Literal[1, 2], ...], Field(min_length=1, max_length=2)] = (2,)
+    """Whose features it matches, side by side (Sec. 3: 2). Those of the first are sharper."""
     instance_channels: int = Field(default=32, ge=1)
     """Random projections of the features, where they have more channels (paper: 16, published code: 32)."""
     instance_scale: float = Field(default=1.0, gt=0)
@@ -153,9 +151,9 @@ class ImageConfig(Settings):
     def _blocks_agree(self) -> "ImageConfig":
         if len(self.channels) != len(self.strides) or len(self.channels) < 2:
             raise ValueError(f"channels and strides must be as many, two or more, got {self.channels}, {self.strides}")
-        if self.instance_block == 1 and self.strides[1] != 1:
+        if 1 in self.instance_blocks and self.strides[1] != 1:
             raise ValueError(
-                "instance_block 1 must lie on the lattice of labels, that of the second block, so the second of "
+                "a 1 in instance_blocks needs that block on the lattice of labels, that of the second, so the second of "
                 f"strides must be 1, got {self.strides}"
             )
         return self
@@ -190,8 +188,7 @@ _SMALL: dict[str, Any] = {
     "cost_scale": 2.0,
     "first_towers": 1,
     "adam_rounds": 3,
-    "instance_block": 1,
-    "instance_intensity": 0.2,
+    "instance_blocks": (1,),
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }
@@ -202,6 +199,8 @@ _COARSE: dict[str, Any] = {
     "strides": (2, 1, 2, 1),
     "cost_scale": 5.0,
     "first_towers": 4,
+    "instance_blocks": (1, 2),
+    "instance_channels": 48,
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }

@@ -20,15 +20,15 @@ class Features(NamedTuple):
     last: Float[Tensor, "B C x y z"]
     """For the correlation, at the network's stride."""
     instance: Float[Tensor, "B D X Y Z"]
-    """For instance optimisation: after one of the first two blocks, at the stride of labels."""
+    """For instance optimisation: of one or both of the first two blocks, at the stride of labels."""
 
 
 class FeatureCNN(nn.Module):
     """3x3x3 convolutions with normalisation and ReLU, then a 1x1x1 convolution; `towers` of them side by side.
 
     ``channels`` and ``strides``: one a block (Sec. 3: 32, 64, 128, 128, 128 and 2, 1, 2, 1, 2). ``features``: channels
-    of the output (published code: 16). ``instance_block``: the one whose features are `Features.instance` (Sec. 3: 2).
-    Towers differ in their random weights and see the same volume; their features are concatenated.
+    of the output (published code: 16). ``instance_blocks``: those whose features make `Features.instance`
+    (Sec. 3: 2). Towers differ in their random weights and see the same volume; their features are concatenated.
     """
 
     def __init__(
@@ -38,25 +38,25 @@ class FeatureCNN(nn.Module):
         features: int = 16,
         norm: Norm = "batch",
         towers: int = 1,
-        instance_block: int = LABEL_BLOCK,
+        instance_blocks: Sequence[int] = (LABEL_BLOCK,),
     ) -> None:
         super().__init__()
         if len(channels) != len(strides) or len(channels) < LABEL_BLOCK:
             raise ValueError(f"channels and strides must be as many, two or more, got {channels} and {strides}")
-        self.towers = nn.ModuleList(_Tower(channels, strides, features, norm, instance_block) for _ in range(towers))
+        self.towers = nn.ModuleList(_Tower(channels, strides, features, norm, instance_blocks) for _ in range(towers))
 
     def forward(self, volumes: Float[Tensor, "B 1 X Y Z"]) -> Features:
         """Both kinds of features of a batch of volumes of one size."""
-        made = [tower(volumes) for tower in self.towers]
-        return Features(torch.cat([m.last for m in made], dim=1), torch.cat([m.instance for m in made], dim=1))
+        lasts, instances = zip(*(tower(volumes) for tower in self.towers), strict=True)
+        return Features(torch.cat(lasts, dim=1), torch.cat([part for parts in instances for part in parts], dim=1))
 
 
 class _Tower(nn.Module):
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], features: int, norm: Norm, instance_block: int
+        self, channels: Sequence[int], strides: Sequence[int], features: int, norm: Norm, instance_blocks: Sequence[int]
     ) -> None:
         super().__init__()
-        self.instance_block = instance_block
+        self.instance_blocks = tuple(instance_blocks)
         blocks, before = [], 1
         for width, stride in zip(channels, strides, strict=True):
             blocks.append(
@@ -70,10 +70,10 @@ class _Tower(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.last = nn.Conv3d(before, features, 1)
 
-    def forward(self, volumes: Tensor) -> Features:
-        x, instance = volumes, volumes
+    def forward(self, volumes: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, instance = volumes, []
         for place, block in enumerate(self.blocks, start=1):
             x = block(x)
-            if place == self.instance_block:
-                instance = x
-        return Features(self.last(x), instance)
+            if place in self.instance_blocks:
+                instance.append(x)
+        return self.last(x), instance

@@ -81,8 +81,8 @@ def optimised(
     seen, shown = (
         None if mask is None else mask[0, ::stride, ::stride, ::stride] for mask in (pair.fixed_mask, pair.moving_mask)
     )
-    fixed = _matched(backend, features.fixed_instance, pair.fixed, seen)
-    moving = _matched(backend, features.moving_instance, pair.moving, shown)
+    fixed = projected(features.fixed_instance, config.instance_channels, seen, config.standardise)
+    moving = projected(features.moving_instance, config.instance_channels, shown, config.standardise)
     weight = torch.ones_like(field[0]) if seen is None else seen.to(field)
     if shown is not None:
         # where the start leads to what the moving scan shows: else its edge would be drawn towards the fixed one's
@@ -96,25 +96,6 @@ def optimised(
     )
     voxel = field.new_tensor(spacing)[:, None, None, None]
     return voxel * backend.optimise(fixed, moving, field / voxel, weight, settings=settings)
-
-
-def _matched(
-    backend: ImageBackend,
-    features: Float[Tensor, "D X Y Z"],
-    volume: Float[Tensor, "1 x y z"],
-    seen: Bool[Tensor, "X Y Z"] | None,
-) -> Float[Tensor, "C X Y Z"]:
-    """What Adam matches of one scan: its features, and beside them, if configured, its intensities."""
-    config = backend.config
-    matched = projected(features, config.instance_channels, seen, config.standardise)
-    share = config.instance_intensity
-    if not share:
-        return matched
-    stride, channels = config.label_stride, len(matched)
-    intensity = projected(volume[:, ::stride, ::stride, ::stride], 1, seen, config.standardise)
-    # so that the mean over all channels has the features' mean at 1 - share and the intensity's at share
-    parts = matched * ((1 - share) * (channels + 1) / channels) ** 0.5, intensity * (share * (channels + 1)) ** 0.5
-    return torch.cat([part.permute(1, 2, 3, 0) for part in parts], dim=-1).permute(3, 0, 1, 2)
 
 
 def projected(
