@@ -153,8 +153,8 @@ class ImageConfig(Settings):
             raise ValueError(f"channels and strides must be as many, two or more, got {self.channels}, {self.strides}")
         if 1 in self.instance_blocks and self.strides[1] != 1:
             raise ValueError(
-                "a 1 in instance_blocks needs that block on the lattice of labels, that of the second, so the second of "
-                f"strides must be 1, got {self.strides}"
+                "a 1 in instance_blocks needs the first block on the second one's lattice, that of labels, so the "
+                f"second of strides must be 1, got {self.strides}"
             )
         return self
 

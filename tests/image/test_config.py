@@ -45,6 +45,12 @@ def test_no_bound_on_training_pairs():
         ({"channels": (8, 8)}, "channels and strides"),
         ({"channels": (8,), "strides": (1,)}, "channels and strides"),
         ({"strides": (3, 1, 2, 1, 2)}, "strides"),
+        (
+            {"strides": (2, 2, 2, 1, 2), "instance_blocks": (1,)},
+            "instance_blocks needs .* the second of strides must be 1",
+        ),
+        ({"instance_blocks": ()}, "instance_blocks"),
+        ({"instance_blocks": (3,)}, "instance_blocks"),
         ({"norm": "layer"}, "norm"),
         ({"warps": 3}, "warps"),
         ({"reach": 0}, "reach"),
@@ -80,7 +86,7 @@ def test_presets_are_valid_and_the_papers_is_as_published():
     assert (paper.reach, paper.cost_scale, paper.sharpness) == (2, 5.0 * paper.features, 20.0)
     assert paper.coupling == (0.003, 0.03, 0.3)
     assert (paper.consistency, paper.consistency_steps, paper.warps, paper.adam) == (True, 15, 2, True)
-    assert paper.adam_rounds == 1
+    assert (paper.adam_rounds, paper.instance_blocks) == (1, (2,))
     assert (paper.adam_steps, paper.adam_rate, paper.instance_channels, paper.instance_scale) == (50, 1.0, 32, 5.0)
     assert (paper.data_weight, paper.smoothness, paper.test_smoothness) == (12.0, 0.65, 6.5)
     assert (paper.field_smoothing, paper.final_smoothing) == (3, 3)
@@ -119,6 +125,8 @@ def as_it_is() -> Tensor:
         ("cost_scale", 1.0),
         ("sharpness", 5.0),
         ("coupling", (0.3,)),
+        ("instance_blocks", (1,)),
+        ("instance_blocks", (1, 2)),
         ("consistency", False),
         ("consistency_steps", 1),
         ("warps", 1),

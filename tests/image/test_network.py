@@ -54,13 +54,25 @@ def test_sites_are_centred_on_every_stride_th_voxel():
 
 
 @torch.no_grad()
-def test_second_is_the_output_of_the_second_block():
+def test_by_default_instance_features_are_the_second_blocks_output():
     net, volume = network().eval(), volumes(8, 8, 8)
     (tower,) = net.towers
     second = tower.blocks[1](tower.blocks[0](volume))
     assert torch.equal(net(volume).instance, second)
     assert float(second.min()) == 0  # after ReLU, and not changed by what follows
     assert torch.equal(net(volume).last, tower.last(tower.blocks[2](second)))
+
+
+@torch.no_grad()
+def test_instance_features_are_those_of_the_blocks_asked_for():
+    volume = volumes(8, 8, 8)
+    (tower,) = network().eval().towers
+    first = tower.blocks[0](volume)
+    outputs = {1: first, 2: tower.blocks[1](first)}
+    for blocks in ((1,), (2,), (1, 2)):
+        made = network(instance_blocks=blocks).eval()(volume)
+        assert torch.equal(made.instance, torch.cat([outputs[block] for block in blocks], dim=1))
+        assert torch.equal(made.last, network().eval()(volume).last)
 
 
 def test_towers_are_concatenated():

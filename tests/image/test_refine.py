@@ -241,6 +241,16 @@ def test_projection_standardises_on_the_way(masked):
         assert torch.allclose(found, projected(standard.float(), 4), atol=1e-4)
 
 
+def test_few_channels_are_not_mixed():
+    features = torch.randn(5, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(projected(features, 5), features)
+    assert torch.equal(projected(features, 32), features)
+    rows = 3.0 * features.flatten(1) + 2.0
+    standard = (rows - rows.mean(1, keepdim=True)) / rows.std(1, correction=0, keepdim=True)
+    found = projected(3.0 * features + 2.0, 32, standardise=True)
+    assert torch.allclose(found.flatten(1), standard, atol=1e-5)
+
+
 def test_projection_keeps_squared_differences_in_the_mean():
     features = torch.randn(24, 4, 4, 4, generator=torch.Generator().manual_seed(1))
     wide = projected(features, 3000)
