@@ -24,8 +24,9 @@ STEPS: dict[str, Sequence[str]] = {
     "2 warps": ("adam=false",),
     "1 warp, Adam": ("warps=1", "adam_rounds=1"),
     "2 warps, Adam": ("adam_rounds=1",),
-    "1 warp, Adam twice": ("warps=1",),
-    "2 warps, Adam twice": (),
+    "2 warps, Adam twice": ("adam_rounds=2",),
+    "2 warps, Adam three times": ("adam_rounds=3",),
+    "the same on the second block's features": ("adam_rounds=3", "instance_blocks=[2]"),
 }
 FIGURES = ("dice", "hd95_mm", "sdlogj_l2r", "folding_percent", "seconds")
 
