@@ -40,7 +40,7 @@ def test_for_people(cst, tmp_path, monkeypatch):
     for words in (
         "hippocampus",
         "HippocampusMR, fold 1, 60 pairs, stage 3",
-        "Dice 0.78",
+        "Dice 0.796",
         "C++ compiler",
         "cst-toy 0.0.1",
     ):
