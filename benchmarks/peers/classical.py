@@ -22,7 +22,7 @@ from cst_image.refine import optimised
 NAMES = ("adam-random", "adam-mind", "convex-mind", "convex-mind-adam")
 _SEED = 0
 _WHAT = {
-    "adam-random": "Adam alone, from no displacement, on the second block of a random network",
+    "adam-random": "Adam alone, from no displacement, on what a random network gives it to match",
     "adam-mind": "Adam alone, from no displacement, on MIND-SSC",
     "convex-mind": "correlation and coupled convex on MIND-SSC, consistency and warps as configured, no Adam",
     "convex-mind-adam": "the whole of h and refinement on MIND-SSC",
