@@ -95,6 +95,10 @@ def _row(fixed, moving, weight, u, x, y, scale, gradient):  # pragma: no cover -
     here, there = fixed.reshape(-1), moving.reshape(-1)
     total = 0.0
     for z in range(nz):
+        w = weight[z]
+        if w == _F(0.0):  # padding, say: nothing there is read
+            gradient[0, z] = gradient[1, z] = gradient[2, z] = _F(0.0)
+            continue
         x0, x1, tx, free_x = _between(_F(x) + u[0, z], nx)
         y0, y1, ty, free_y = _between(_F(y) + u[1, z], ny)
         z0, z1, tz, free_z = _between(_F(z) + u[2, z], nz)
@@ -124,7 +128,6 @@ def _row(fixed, moving, weight, u, x, y, scale, gradient):  # pragma: no cover -
             gx += rest * dx
             gy += rest * dy
             gz += rest * dz
-        w = weight[z]
         total += w * square
         gradient[0, z] = scale * w * free_x * gx
         gradient[1, z] = scale * w * free_y * gy
