@@ -3,7 +3,7 @@
     python -m benchmarks.model_row --backend image --model hippocampus --method "self, three stages" --data FOLDER
         --fold 1 --json benchmarks/results/comparison_hippocampus.json [--split train]
 
-The pairs are those of ``cst evaluate`` with the same options. A row of the same method is replaced.
+The pairs are those of ``cst evaluate`` with the same options. A row of the same method and seed is replaced.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--backend", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--method", required=True, help="what the row is called")
+    parser.add_argument("--seed", type=int, help="of the model, where there are several of a method")
     parser.add_argument("--data", required=True)
     parser.add_argument("--fold", type=int)
     parser.add_argument("--split", choices=("test", "train"), default="test")
@@ -46,7 +47,7 @@ def main() -> None:
         "kind": "supervision",
         "saw": "nothing",
         "setting": "default",
-        "seed": None,
+        "seed": options.seed,
         "settings": {
             "model": options.model,
             "supervision": supervision,
