@@ -17,6 +17,12 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _rising(blocks: tuple[int, ...]) -> tuple[int, ...]:
+    if list(blocks) != sorted(set(blocks)):
+        raise ValueError(f"each block once, the first one first, got {list(blocks)}")
+    return blocks
+
+
 def _odd(window: int) -> int:
     if window % 2 == 0:
         raise ValueError(f"a window must have a middle voxel, so an odd number of them, got {window}")
@@ -27,6 +33,7 @@ Bounds = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Voxels = Annotated[int, Field(ge=2)]
+Blocks = Annotated[tuple[Literal[1, 2], ...], Field(min_length=1, max_length=2), AfterValidator(_rising)]
 
 
 class ImageConfig(Settings):
@@ -103,7 +110,7 @@ class ImageConfig(Settings):
     only the roughness of what it adds counts (published: 1)."""
     adam_rate: float = Field(default=1.0, gt=0)
     """Learning rate, lattice voxels (published code)."""
-    instance_blocks: Annotated[tuple[Literal[1, 2], ...], Field(min_length=1, max_length=2)] = (2,)
+    instance_blocks: Blocks = (2,)
     """Whose features it matches, side by side (Sec. 3: 2). Those of the first are sharper."""
     instance_channels: int = Field(default=32, ge=1)
     """Random projections of the features, where they have more channels (paper: 16, published code: 32)."""

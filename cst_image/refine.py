@@ -112,20 +112,24 @@ def projected(
     blocks that stay in the cache, so that no copy of all channels is written.
     """
     rows = features.flatten(1).T  # adjacent where channels lie last, as those of g do
-    generator = torch.Generator().manual_seed(_PROJECTION_SEED)
-    if len(features) <= channels:
-        matrix = torch.eye(len(features), device=rows.device)
-    else:
-        matrix = torch.randn(channels, len(features), generator=generator).to(rows.device) / len(features) ** 0.5
-    mean, deviation = matrix.new_zeros(len(features)), matrix.new_ones(len(features))
+    matrix = None
+    if len(features) > channels:
+        generator = torch.Generator().manual_seed(_PROJECTION_SEED)
+        mixing = torch.randn(channels, len(features), generator=generator) / len(features) ** 0.5
+        matrix = mixing.to(rows.device).T
+    mean, deviation = torch.zeros(len(features), device=rows.device), torch.ones(len(features), device=rows.device)
     if standardise:
         # a small field of view may lie between the sites
         mean, variance = _moments(rows if seen is None or not seen.any() else rows[seen.flatten()])
         deviation = (variance + EPSILON**2).sqrt()
-    last = matrix.new_empty(len(rows), len(matrix))  # as instance optimisation reads them
+    last = mean.new_empty(len(rows), min(channels, len(features)))  # as instance optimisation reads them
     for block, place in zip(rows.split(_BLOCK), last.split(_BLOCK), strict=True):
-        torch.mm((block - mean) / deviation, matrix.T, out=place)
-    return last.reshape(*features.shape[1:], len(matrix)).permute(3, 0, 1, 2)
+        even = (block - mean) / deviation
+        if matrix is None:
+            place.copy_(even)
+        else:
+            torch.mm(even, matrix, out=place)
+    return last.reshape(*features.shape[1:], last.shape[1]).permute(3, 0, 1, 2)
 
 
 def _moments(rows: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:

@@ -51,6 +51,8 @@ def test_no_bound_on_training_pairs():
         ),
         ({"instance_blocks": ()}, "instance_blocks"),
         ({"instance_blocks": (3,)}, "instance_blocks"),
+        ({"instance_blocks": (2, 2)}, "each block once"),
+        ({"instance_blocks": (2, 1)}, "each block once, the first one first"),
         ({"norm": "layer"}, "norm"),
         ({"warps": 3}, "warps"),
         ({"reach": 0}, "reach"),
