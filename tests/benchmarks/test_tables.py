@@ -162,6 +162,14 @@ def test_the_documentation_has_the_tables_of_the_results(name: str):
     assert (DOCS / name).read_text() == rendered(PAGES[name], RESULTS), "run python -m benchmarks.tables"
 
 
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("comparison_*.json")), ids=lambda file: file.stem)
+def test_a_curve_ends_at_its_rows_mean(file: Path):
+    for row in json.loads(file.read_text())["rows"]:
+        stages = row.get("stages", {})
+        for name, value in (stages[max(stages, key=int)] if stages else {}).items():
+            assert value is None or value == pytest.approx(row["mean"][name], rel=1e-6), (row["method"], row["seed"])
+
+
 def test_numbers_in_cells():
     assert [fixed(value, 3) for value in (0.7844, -0.0123, 1.5, 0.0, None, float("nan"))] == [
         *(".784", "-.012", "1.500", ".000", NONE, NONE)
