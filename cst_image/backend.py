@@ -131,6 +131,8 @@ class ImageBackend:
     def instance_features(self, network: nn.Module, volume: Float[Tensor, "1 X Y Z"]) -> Float[Tensor, "D x y z"]:
         """Features of one volume for instance optimisation."""
         with self._precision(volume):
+            if isinstance(network, FeatureCNN):
+                return network.instance(volume[None])[0]  # g's later blocks are not needed
             return network(volume[None])[1][0]
 
     def standardised(

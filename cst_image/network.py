@@ -50,6 +50,10 @@ class FeatureCNN(nn.Module):
         lasts, instances = zip(*(tower(volumes) for tower in self.towers), strict=True)
         return Features(torch.cat(lasts, dim=1), torch.cat([part for parts in instances for part in parts], dim=1))
 
+    def instance(self, volumes: Float[Tensor, "B 1 X Y Z"]) -> Float[Tensor, "B D x y z"]:
+        """`Features.instance` alone: no block is computed beyond the last that it is made of."""
+        return torch.cat([part for tower in self.towers for part in tower.instance(volumes)], dim=1)
+
 
 class _Tower(nn.Module):
     def __init__(
@@ -71,9 +75,17 @@ class _Tower(nn.Module):
         self.last = nn.Conv3d(before, features, 1)
 
     def forward(self, volumes: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, instance = self._through(volumes, len(self.blocks))
+        return self.last(x), instance
+
+    def instance(self, volumes: Tensor) -> list[Tensor]:
+        return self._through(volumes, max(self.instance_blocks))[1]
+
+    def _through(self, volumes: Tensor, count: int) -> tuple[Tensor, list[Tensor]]:
+        """What the first ``count`` blocks make, and what of it is kept for instance optimisation."""
         x, instance = volumes, []
-        for place, block in enumerate(self.blocks, start=1):
+        for place, block in enumerate(self.blocks[:count], start=1):
             x = block(x)
             if place in self.instance_blocks:
                 instance.append(x)
-        return self.last(x), instance
+        return x, instance

@@ -75,6 +75,19 @@ def test_instance_features_are_those_of_the_blocks_asked_for():
         assert torch.equal(made.last, network().eval()(volume).last)
 
 
+@torch.no_grad()
+def test_instance_features_can_be_had_alone_and_nothing_beyond_them_is_computed():
+    volume = volumes(8, 8, 8)
+    for blocks in ((1,), (2,), (1, 2)):
+        net = network(instance_blocks=blocks, towers=2).eval()
+        expected = net(volume).instance
+        for tower in net.towers:
+            tower.last = nn.Identity()
+            for block in list(tower.blocks)[max(blocks) :]:
+                block.register_forward_pre_hook(lambda *_: pytest.fail("a block that was not needed"))
+        assert torch.equal(net.instance(volume), expected)
+
+
 def test_towers_are_concatenated():
     wide, volume = network(towers=3).eval(), volumes(8, 8, 8)
     made = wide(volume)
