@@ -74,7 +74,7 @@ SMALL = (
         tools=("convex-mind-adam",),
     ),
 )
-_COARSE = ("--preset", "coarse", "--set", "first_towers=2", "--set", "max_train_pairs=50", "--set", "iterations=150")
+_COARSE = ("--preset", "coarse", "--set", "max_train_pairs=50", "--set", "iterations=150")
 # The pairs without landmarks are left out of the lungs: supervisions with a truth could not use them.
 FULL = (
     Study(

@@ -202,23 +202,37 @@ _SMALL: dict[str, Any] = {
 _SMALL_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 300, "margin": 2}
 _COARSE: dict[str, Any] = {
     "spacing": 4.0,
-    "channels": (16, 32, 64, 64),
-    "strides": (2, 1, 2, 1),
-    "cost_scale": 5.0,
-    "first_towers": 4,
-    "instance_blocks": (1, 2),
-    "instance_channels": 48,
+    "channels": (16, 16, 32, 64),
+    "strides": (1, 1, 2, 2),
+    "first_towers": 1,
+    "instance_blocks": (1,),
+    "smoothness": 1.0,
+    "test_smoothness": 1.0,
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }
 _COARSE_TRAIN: dict[str, Any] = {"stages": 3, "iterations": 200, "margin": 2}
-_QUICK: dict[str, Any] = _COARSE | {"channels": (16, 16, 32, 32), "first_towers": 1, "max_train_pairs": 12}
+_QUICK: dict[str, Any] = {
+    "spacing": 4.0,
+    "channels": (16, 16, 32, 32),
+    "strides": (2, 1, 2, 1),
+    "first_towers": 1,
+    "instance_blocks": (1,),
+    "final_smoothing": 1,
+    "max_train_pairs": 28,
+}
 _QUICK_TRAIN: dict[str, Any] = {"stages": 2, "iterations": 120, "margin": 2}
 
 PRESETS = MappingProxyType(
     {
-        "quick": Preset("coarse, with fewer pairs and steps: minutes on two cores; the default", _QUICK_TRAIN, _QUICK),
-        "coarse": Preset("abdomen at 4 mm, narrower: an hour or two on two cores", _COARSE_TRAIN, _COARSE),
+        "quick": Preset(
+            "abdomen at 4 mm, labels at 8 mm, few pairs and steps: minutes on two cores; the default",
+            _QUICK_TRAIN,
+            _QUICK,
+        ),
+        "coarse": Preset(
+            "abdomen at 4 mm, on the lattices of the paper: an hour or two on two cores", _COARSE_TRAIN, _COARSE
+        ),
         "small": Preset("small anatomy in MR: matches at stride 2, labels at full resolution", _SMALL_TRAIN, _SMALL),
         "paper": Preset("as published: 8 stages of 1000 iterations; wants a GPU", _PAPER_TRAIN, _PAPER),
     }

@@ -190,11 +190,11 @@ def test_tissues_have_their_hu(fine: list[Subject]) -> None:
         volume, labels = subject.volume, subject.labels
         assert abs(float(volume[:, -1].mean()) + 1000) < 5  # air before the patient
         for name, low, high in (
-            ("liver", 30, 145),
-            ("spleen", 35, 150),
-            ("right kidney", 25, 230),
-            ("aorta", 35, 330),
-            ("inferior vena cava", 30, 180),
+            ("liver", 25, 210),
+            ("spleen", 35, 240),
+            ("right kidney", 25, 420),
+            ("aorta", 35, 500),
+            ("inferior vena cava", 30, 270),
         ):
             assert low < inside(subject, name).median() < high
         body = volume[volume > -200]
