@@ -39,7 +39,7 @@ def main() -> None:
     plugin = plugins.load(options.backend)
     model = load_model(options.model, plugin, "cpu", options.set)
     data = plugin.read_data(options.data, options.fold, model.config, "cpu")
-    cases = data.test if options.split == "test" else data.train
+    cases = data.split(options.split)
     about = circumstances(options.threads)
     supervision = model.about.get("supervision", SELF)
     row = {

@@ -57,7 +57,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
         said = ", ".join(f"{key} = {value}" for key, value in model.settings.items())
         console.print(f"Set: {said}", markup=False, highlight=False, soft_wrap=True)
     dataset = plugin.read_data(data.source, fold, model.config, device)
-    cases = dataset.test if options.split == "test" else dataset.train
+    cases = dataset.split(options.split)
     if not cases:
         raise DataError(f"{data.source}: holds no {options.split} pairs; pass the other --split or another --fold")
     with memory_advice(plugin, "evaluating"):

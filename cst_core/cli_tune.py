@@ -60,7 +60,7 @@ def tune(options: TuneOptions, console: Console) -> dict[str, Any]:
     model = load_model(options.model, plugin, device, options.assignments)
     data, fold = choose_evaluation_data(options.data, options.fold, model.file)
     dataset = plugin.read_data(data.source, fold, model.config, device)
-    cases = _chosen(dataset.test if options.split == "test" else dataset.train, options.pairs)
+    cases = _chosen(dataset.split(options.split), options.pairs)
     if not cases:
         raise DataError(f"{data.source}: holds no {options.split} pairs; pass the other --split or another --fold")
 

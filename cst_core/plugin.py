@@ -54,6 +54,10 @@ class Dataset(Generic[Pair]):
     notes: Sequence[str] = field(default_factory=tuple)
     """Said to the user once: what was clamped, skipped or assumed."""
 
+    def split(self, name: str) -> Sequence[EvalCase[Pair]]:
+        """The pairs that ``--split train`` and ``--split test`` mean."""
+        return {"train": self.train, "test": self.test}[name]
+
 
 @dataclass(frozen=True)
 class PairScore:

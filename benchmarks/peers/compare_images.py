@@ -45,7 +45,7 @@ def main() -> None:
     config = ImageConfig.model_validate(dict(PRESETS[options.preset].backend))
     config = ImageConfig.model_validate(overridden(PLUGIN.name, config, options.set).model_dump())
     data = PLUGIN.read_data(options.data, options.fold, config, "cpu")
-    cases = (data.test if options.split == "test" else data.train)[: options.pairs]
+    cases = data.split(options.split)[: options.pairs]
     scorer = Scorer(options.remember, data.fingerprint + config.model_dump_json())
     setting = "matched" if options.matched else "default"
     about = about_file(options)
