@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -52,7 +52,8 @@ class FeatureCNN(nn.Module):
 
     def instance(self, volumes: Float[Tensor, "B 1 X Y Z"]) -> Float[Tensor, "B D x y z"]:
         """`Features.instance` alone: no block is computed beyond the last that it is made of."""
-        return torch.cat([part for tower in self.towers for part in tower.instance(volumes)], dim=1)
+        towers = (cast(_Tower, tower) for tower in self.towers)
+        return torch.cat([part for tower in towers for part in tower.instance(volumes)], dim=1)
 
 
 class _Tower(nn.Module):

@@ -60,7 +60,7 @@ PAGES = {
         (
             Part("Lungs: COPDGene, five folds", "comparison_lungs.json", comparison_section, _FULL),
             Part("Hippocampus, MR", "comparison_hippocampus.json", comparison_section, _FULL),
-            Part("Abdomen, CT at 4 mm", "comparison_abdomen.json", comparison_section, _FULL),
+            Part("Abdomen, CT at 4 mm, labels at 8 mm", "comparison_abdomen.json", comparison_section, _FULL),
             Part(
                 "Abdomen, CT at 4 mm, twenty pairs of training scans",
                 "comparison_abdomen_training_pairs.json",
