@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from cst_core.field import DisplacementField, Grid, sample
+from cst_core.compiled_field import Search, displacements_at, search
+from cst_core.field import DisplacementField, Grid
 from cst_core.world_grid import is_inside, same_grid, slab_points, slabs, to_indices
 
 _SOLVED = 1e-5  # mm, a residual at which the inversion stops
-_SMALLEST_STEP = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,8 @@ class WorldField:
     vectors: Float[Tensor, "3 X Y Z"]
     """Displacements, mm, components along world R, A and S."""
     grid: Grid
+    continued: ClassVar[bool] = False
+    """Whether it goes on beyond its grid as it is at the border."""
 
     def __post_init__(self) -> None:
         if self.vectors.shape != (3, *self.grid.shape):
@@ -82,14 +84,17 @@ class WorldField:
 
     def at(self, points: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3"]:
         """u, mm, at points given in RAS mm."""
-        index = to_indices(self.grid, points)
-        inside = is_inside(index, self.grid.shape)
-        found = torch.zeros(len(points), 3, dtype=torch.float64)
-        if bool(inside.any()):
-            # in the field's own precision: millimetres along the axes are then 1e-4 off at the most
-            steps = index[inside].T.to(self.vectors.dtype)
-            found[inside] = sample(self.vectors, steps, (1.0, 1.0, 1.0)).T.double()
-        return found
+        return displacements_at(self.vectors, self.grid, points, self.continued)
+
+    def search(
+        self,
+        points: Float64[Tensor, "N 3"],
+        start: Float64[Tensor, "N 3"],
+        backwards: Float64[Tensor, "3 3"],
+        how: Search,
+    ) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "N"]]:
+        """From which places the field leads to ``points``: `cst_core.compiled_field.search`."""
+        return search(self.vectors, self.grid, self.continued, points, start, backwards, how)
 
     def map(self, points: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3"]:
         """x + u(x), RAS mm."""
@@ -126,7 +131,7 @@ class Transform:
             points = part.map(points)
         return points
 
-    def invert(self, points: Float[Tensor, "N 3"], iterations: int = 60) -> Inverted:
+    def invert(self, points: Float[Tensor, "N 3"], iterations: int = 200) -> Inverted:
         """Where moving points lie in the fixed scan, RAS mm, and how well that is known.
 
         Fields are inverted point by point, by fixed-point iteration (Chen et al., Med. Phys. 2008) whose steps are
@@ -184,21 +189,7 @@ def _invert_field(
     best = back.map(points)
     beyond = ~is_inside(to_indices(field.grid, best), field.grid.shape)
     best[beyond] = points[beyond]
-    missing = points - field.map(best)
-    residual = torch.linalg.vector_norm(missing, dim=1)
-    step = torch.ones_like(residual)
-    for _ in range(iterations):
-        open_ = ((residual > _SOLVED) & (step > _SMALLEST_STEP)).nonzero()[:, 0]
-        if len(open_) == 0:
-            break
-        tried = best[open_] + step[open_, None] * (missing[open_] @ back.matrix[:3, :3].T)
-        still = points[open_] - field.map(tried)
-        left = torch.linalg.vector_norm(still, dim=1)
-        closer = left < residual[open_]
-        step[open_[~closer]] *= 0.5
-        better = open_[closer]
-        best[better], missing[better], residual[better] = tried[closer], still[closer], left[closer]
-    return best, residual
+    return field.search(points, best, back.matrix[:3, :3], Search(_SOLVED, within=False, steps=iterations))
 
 
 def _best_affine(field: WorldField) -> WorldAffine:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
-from cst_core.field import Grid, sample
-from cst_core.transform import Transform, WorldAffine, WorldField, is_inside, slab_points, slabs, to_indices
+from cst_core.compiled_field import Search
+from cst_core.field import Grid
+from cst_core.transform import Transform, WorldAffine, WorldField, slab_points, slabs
 
-_STEPS = 12
-_SOLVED = 1e-3  # mm
+_POLISH = Search(solved_mm=1e-3, within=True)
 
 
 @dataclass(frozen=True, eq=False)
 class ContinuedField(WorldField):
     """A field that goes on beyond its grid as it is at the border: what a registration knows of what it did not see."""
 
-    def at(self, points: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3"]:
-        """u, mm, at points given in RAS mm."""
-        steps = to_indices(self.grid, points).T.to(self.vectors.dtype)
-        return sample(self.vectors, steps, (1.0, 1.0, 1.0)).T.double()
+    continued: ClassVar[bool] = True
 
 
 class WayBack(NamedTuple):
@@ -52,37 +49,14 @@ def way_back(found: ContinuedField, affine: WorldAffine, exported: WorldField, g
     """
     start = Transform((found, affine)).inverse_on(coarse).field
     start = ContinuedField(start.vectors, start.grid)
-    backwards = affine.inverse().matrix[:3, :3].T
+    backwards = affine.inverse().matrix[:3, :3]
     vectors, residuals = torch.empty(3, *grid.shape), []
     for low, high in slabs(grid.shape):
         points = slab_points(grid, low, high)
-        places, residual = _polished(exported, backwards, points, start.map(points))
+        places, residual = exported.search(points, start.map(points), backwards, _POLISH)
         vectors[..., low:high] = (places - points).T.reshape(3, *grid.shape[:2], high - low).float()
         residuals.append(residual[residual.isfinite()].float())
     return WayBack(WorldField(vectors, grid), _figures(torch.cat(residuals)))
-
-
-def _polished(
-    exported: WorldField, backwards: Float64[Tensor, "3 3"], points: Float64[Tensor, "N 3"], places: Tensor
-) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "N"]]:
-    """Fixed-point steps that are taken where they lead closer; residuals, infinite outside the fixed grid."""
-    inside = is_inside(to_indices(exported.grid, places), exported.grid.shape)
-    missing = torch.zeros_like(places)
-    missing[inside] = points[inside] - exported.map(places[inside])
-    residual = torch.linalg.vector_norm(missing, dim=1)
-    residual[~inside] = torch.inf
-    pending = (inside & (residual > _SOLVED)).nonzero()[:, 0]
-    for _ in range(_STEPS):
-        if not len(pending):
-            break
-        tried = places[pending] + missing[pending] @ backwards
-        still = points[pending] - exported.map(tried)
-        left = torch.linalg.vector_norm(still, dim=1)
-        closer = (left < residual[pending]) & is_inside(to_indices(exported.grid, tried), exported.grid.shape)
-        better = pending[closer]
-        places[better], missing[better], residual[better] = tried[closer], still[closer], left[closer]
-        pending = better[residual[better] > _SOLVED]
-    return places, residual
 
 
 def _figures(residual: Float[Tensor, "N"]) -> dict[str, float] | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from cst_core.field import Grid
 
 _SAME = 1e-3  # mm, by which the corners of one grid may lie off those of another that counts as the same
-_EDGE = 1e-6  # voxels, by which rounding may put a point beyond the face on which it lies
+EDGE = 1e-6  # voxels, by which rounding may put a point beyond the face on which it lies
 _SITES = 2**19  # voxels that are worked on at once
 
 
@@ -37,7 +37,7 @@ def to_indices(grid: Grid, points: Float[Tensor, "N 3"]) -> Float64[Tensor, "N 3
 def is_inside(index: Float64[Tensor, "N 3"], shape: Sequence[int]) -> Bool[Tensor, "N"]:
     """Which indices lie within the outer voxel faces of a grid."""
     size = torch.tensor(list(shape), dtype=torch.float64)
-    return ((index >= -0.5 - _EDGE) & (index <= size - 0.5 + _EDGE)).all(1)
+    return ((index >= -0.5 - EDGE) & (index <= size - 0.5 + EDGE)).all(1)
 
 
 def same_grid(one: Grid, other: Grid) -> bool:
