@@ -23,8 +23,7 @@ def compiled_box_means(field: Tensor, times: int) -> Tensor:
 
 def compiled_box_means_adjoint(gradient: Tensor, times: int) -> Tensor:
     """Transposed: with n voxels in a mean and A the sum over them, (A / n)^T g = A (g / n) = n (A / n) (g / n)."""
-    counts = _counts(gradient)
-    return _means(gradient / counts, times).mul_(counts)
+    return _means(gradient, times, transposed=True)
 
 
 class _BoxMeans(torch.autograd.Function):
@@ -38,24 +37,25 @@ class _BoxMeans(torch.autograd.Function):
         return compiled_box_means_adjoint(gradients[0], ctx.times), None
 
 
-def _means(field: Tensor, times: int) -> Tensor:
+def _means(field: Tensor, times: int, transposed: bool = False) -> Tensor:
     result = torch.empty_like(field, memory_format=torch.contiguous_format)
     source, target = (t.detach().reshape(-1, *field.shape[-3:]).numpy() for t in (field.contiguous(), result))
-    _rounds(source, target, times)
+    counts = [np.array([1.0 + (i > 0) + (i < n - 1) for i in range(n)], _F) for n in field.shape[-3:]]
+    _rounds(source, target, times, transposed, *counts)
     return result
 
 
-def _counts(like: Tensor) -> Tensor:
-    x, y, z = (torch.tensor([1.0 + (i > 0) + (i < n - 1) for i in range(n)]) for n in like.shape[-3:])
-    return x[:, None, None] * y[:, None] * z
-
-
 @njit(parallel=True, cache=True, error_model="numpy")
-def _rounds(field, result, times):  # pragma: no cover - compiled
+def _rounds(field, result, times, transposed, count_x, count_y, count_z):  # pragma: no cover - compiled
+    """``count_x`` and so on: voxels in a mean along each axis, a product of three in one of a volume."""
     channels, nx, ny, nz = field.shape
     for slab in prange(channels * nx):
         c, x = slab // nx, slab % nx
         here, there = field[c, x].copy(), np.empty((ny, nz), np.float32)
+        if transposed:
+            for y in range(ny):
+                for z in range(nz):
+                    here[y, z] /= count_x[x] * count_y[y] * count_z[z]
         for _ in range(times):
             for y in range(ny):
                 _along_row(here[y], there[y])
@@ -67,6 +67,10 @@ def _rounds(field, result, times):  # pragma: no cover - compiled
         for _ in range(times):
             _along_first(here, there)
             here, there = there, here
+        if transposed:
+            for x in range(nx):
+                for z in range(nz):
+                    here[x, z] *= count_x[x] * count_y[y] * count_z[z]
         result[c, :, y] = here
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cst_image.feature_difference import FeatureDifference
 from cst_image.lattice import box_means, box_means_adjoint
+from cst_image.roughness import add_roughness_gradient
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own constants
 
@@ -47,7 +48,7 @@ def instance_optimisation(
         # 1. the field and the gradient of the loss in it
         field = box_means(parameter, settings.smoothing)
         gradient = difference(field).gradient.mul_(settings.data_weight)
-        _add_roughness_gradient(gradient, field, settings.smoothness)
+        add_roughness_gradient(gradient, field, settings.smoothness)
         # 2. in the parameter, and Adam
         gradient = box_means_adjoint(gradient, settings.smoothing)
         adam_step(parameter, gradient, first, second, step, settings.rate)
@@ -60,17 +61,3 @@ def adam_step(parameter: Tensor, gradient: Tensor, first: Tensor, second: Tensor
     second.mul_(_SECOND).addcmul_(gradient, gradient, value=1.0 - _SECOND)
     spread = (second / (1.0 - _SECOND**step)).sqrt_().add_(_EPSILON)
     parameter.addcdiv_(first, spread, value=-rate / (1.0 - _FIRST**step))
-
-
-def roughness(field: Float[Tensor, "3 X Y Z"]) -> Float[Tensor, ""]:
-    """Sum over axes of the mean squared forward difference, in voxels."""
-    return torch.stack([field.diff(dim=axis).square().mean() for axis in (1, 2, 3) if field.shape[axis] > 1]).sum()
-
-
-def _add_roughness_gradient(gradient: Tensor, field: Tensor, weight: float) -> None:
-    for axis in (1, 2, 3):
-        difference = field.diff(dim=axis)
-        if difference.numel():
-            difference *= 2.0 * weight / difference.numel()
-            gradient.narrow(axis, 1, difference.shape[axis]).add_(difference)
-            gradient.narrow(axis, 0, difference.shape[axis]).sub_(difference)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cst_core.field import warp
 from cst_image.backend import ImageBackend, voxel_size
-from cst_image.instance import roughness
+from cst_image.roughness import roughness
 from cst_image.pair import ImagePair
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cst_core.field import positions, warp
-from cst_image.instance import InstanceSettings, instance_optimisation, roughness
+from cst_image.instance import InstanceSettings, instance_optimisation
+from cst_image.roughness import roughness
 
 SHAPE = (9, 8, 7)
 
@@ -106,13 +107,6 @@ def test_rougher_with_less_smoothness_and_fewer_means(planted):
     assert by_weight == sorted(by_weight, reverse=True)
     assert by_weight[0] > 2 * by_weight[-1]
     assert run(smoothing=0) > 2 * run(smoothing=3)
-
-
-def test_roughness_by_hand():
-    x = positions((5, 4, 3), (1.0, 1.0, 1.0), torch.float64)
-    field = torch.stack([2 * x[0], 3 * x[1], x[0] + x[2]])
-    assert float(roughness(field)) == pytest.approx((4 + 1) / 3 + 9 / 3 + 1 / 3)
-    assert float(roughness(field[:, :, :1])) == pytest.approx((4 + 1) / 3 + 1 / 3)  # one slice has no neighbours
 
 
 def test_a_volume_of_one_slice():
