@@ -35,7 +35,7 @@ def add_roughness_gradient(gradient: Float[Tensor, "3 X Y Z"], field: Float[Tens
 
 @njit(parallel=True, cache=True)
 def _add(gradient, field, scale_x, scale_y, scale_z):  # pragma: no cover - compiled
-    channels, nx, ny, nz = field.shape
+    channels, nx, ny = field.shape[:3]
     for slab in prange(channels * nx):
         c, x = slab // nx, slab % nx
         for y in range(ny):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cst_core.field import warp
 from cst_image.backend import ImageBackend, voxel_size
-from cst_image.roughness import roughness
 from cst_image.pair import ImagePair
+from cst_image.roughness import roughness
 
 
 class Compared(NamedTuple):
