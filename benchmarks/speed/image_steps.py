@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from benchmarks.speed import textbook
 from benchmarks.speed.step import Step
+from cst_core.compiled_field import Search, search
 from cst_core.field import Grid, compose, warp
+from cst_core.world_grid import slab_points
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig
 from cst_image.consistency import make_consistent
@@ -21,9 +23,11 @@ from cst_image.instance import InstanceSettings, adam_step, instance_optimisatio
 from cst_image.lattice import box_means, lattice_shape
 from cst_image.pair import ImagePair
 from cst_image.refine import projected
+from cst_image.roughness import add_roughness_gradient
 
 SPACING = (2.0, 2.0, 2.0)
 DEFORMATION = 20.0  # mm, the largest
+SOLVED = 1e-3  # mm, where the search for an inverse ends
 FEW = 10  # steps of instance optimisation beside the textbook's, which takes seconds for each
 
 
@@ -78,7 +82,11 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     # a field as it is in the middle of the optimisation: h's own has steps of whole voxels
     start = deformation(lattice_shape(pair.grid.shape, config.label_stride)) / (config.label_stride * SPACING[0])
     made += moving_steps(backend, pair, forward, features.fixed_instance)
-    return made + field_steps(config, features.fixed_instance, features.moving_instance, start)
+    return [
+        *made,
+        *field_steps(config, features.fixed_instance, features.moving_instance, start),
+        way_back(pair.grid),
+    ]
 
 
 def in_half(network: nn.Module, pair: ImagePair) -> Tensor:
@@ -132,6 +140,26 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
     ]
 
 
+def way_back(grid: Grid) -> Step:
+    """The inverse of a dense field, as `cst register` writes it beside the field."""
+    field, voxels = deformation(grid.shape), prod(grid.shape)
+    points = slab_points(grid, 0, grid.shape[2])
+
+    def ours() -> Tensor:
+        how = Search(SOLVED, within=False)
+        places, _ = search(field, grid, True, points, points, torch.eye(3, dtype=torch.float64), how)
+        return (places - points).T.reshape(field.shape).float()
+
+    # two steps at least: 6 numbers a voxel are read for one, 3 written in the end
+    return Step(
+        "inverse field",
+        ours,
+        lambda: textbook.inverse(field, SPACING, Search(SOLVED, within=False).steps, SOLVED),
+        2 * voxels * (3 * 15 + 30),
+        voxels * 9,
+    )
+
+
 def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tensor) -> list[Step]:
     """What happens on the lattice of labels: instance optimisation and its parts."""
     channels, smoothing = config.instance_channels, config.field_smoothing
@@ -153,12 +181,16 @@ def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tenso
         adam_step(parameter, gradient, first, second, 1, config.adam_rate)
         return parameter
 
+    def rough() -> Tensor:
+        gradient = torch.zeros_like(start)
+        add_roughness_gradient(gradient, start, config.smoothness)
+        return gradient
+
     means = 3 * smoothing * 3 * 3 * sites, 2 * 3 * sites
     differences = sites * (34 * channels + 60), sites * (2 * channels + 7)
+    roughnesses = 3 * 3 * 4 * sites, 3 * 3 * sites
     adams = 3 * sites * 12, 3 * sites * 7
-    step = [
-        sum(part) for part in zip(differences, means, means, adams, (3 * 3 * 4 * sites, 2 * 3 * sites), strict=True)
-    ]
+    step = [sum(part) for part in zip(differences, means, means, adams, roughnesses, strict=True)]
     return [
         Step(
             "feature difference and gradient",
@@ -171,6 +203,12 @@ def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tenso
             lambda: box_means(start, smoothing),
             lambda: textbook.box_means(start, smoothing),
             *means,
+        ),
+        Step(
+            "gradient of the roughness",
+            rough,
+            lambda: textbook.roughness_gradient(start, config.smoothness),
+            *roughnesses,
         ),
         Step("one Adam update", adam, lambda: plain_adam(gradient, config.adam_rate), *adams),
         Step(

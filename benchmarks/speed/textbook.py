@@ -58,6 +58,31 @@ def difference_gradient(fixed: Tensor, moving: Tensor, u: Tensor) -> Tensor:
     return torch.autograd.grad(value, u)[0]
 
 
+def roughness_gradient(field: Tensor, weight: float) -> Tensor:
+    """Of the summed mean squared forward differences, by autograd."""
+    field = field.detach().requires_grad_()
+    with torch.enable_grad():
+        rough = torch.stack([field.diff(dim=axis).square().mean() for axis in (1, 2, 3)]).sum()
+    return weight * torch.autograd.grad(rough, field)[0]
+
+
+def inverse(vectors: Tensor, spacing: Sequence[float], most: int, solved: float) -> Tensor:
+    """The field v with v(y) + u(y + v(y)) = 0 by fixed-point steps of all voxels, halved where they lead no closer."""
+    found, step = torch.zeros_like(vectors), torch.ones_like(vectors[0])
+    missing = -vectors
+    residual = missing.norm(dim=0)
+    for _ in range(most):
+        if not bool((residual > solved).any()):
+            break
+        tried = found + step * missing
+        still = -tried - warp(vectors, tried, spacing)
+        left = still.norm(dim=0)
+        closer = (left < residual) & (residual > solved)
+        found, missing = torch.where(closer, tried, found), torch.where(closer, still, missing)
+        step, residual = torch.where(closer, step, 0.5 * step), torch.where(closer, left, residual)
+    return found
+
+
 def instance_optimisation(fixed: Tensor, moving: Tensor, start: Tensor, settings: InstanceSettings) -> Tensor:
     """The loss written out, autograd, ``torch.optim.Adam``."""
     parameter = start.clone().requires_grad_()
