@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from cst_core.backend import Backend
+from cst_core.first_features import logged_name
 from cst_core.plugin import BackendPlugin, EvalCase, PairScore
 
 FIGURES = ("tre_mm", "dice", "hd95_mm", "sdlogj_l2r", "sdlogj", "folding_percent", "seconds")
@@ -101,7 +102,7 @@ def label_table(scores: Sequence[PairScore]) -> Table | None:
 
 
 def stage_table(evaluations: Mapping[int, Mapping[str, Any]]) -> Table:
-    """One row a stage of a run's log: before registration, random features (stage 0), then every stage."""
+    """One row a stage of a run's log: before registration, the first features (stage 0), then every stage."""
     last = evaluations[max(evaluations)]
     columns = [column for column in _COLUMNS if last["mean"].get(column[1]) is not None]
     result = Table(title="Test pairs, mean", title_justify="left")
@@ -112,7 +113,7 @@ def stage_table(evaluations: Mapping[int, Mapping[str, Any]]) -> Table:
     for stage in sorted(evaluations):
         mean = evaluations[stage]["mean"]
         cells = (number(mean.get(final), digits) for _, final, _, digits in columns)
-        result.add_row(str(stage) if stage else "random features", *cells)
+        result.add_row(str(stage) if stage else logged_name(evaluations), *cells)
     return result
 
 

@@ -21,6 +21,7 @@ from cst_core.config import overridden
 from cst_core.environment import version
 from cst_core.errors import CheckpointError, ConfigError, shortened
 from cst_core.files import write_atomically
+from cst_core.first_features import RANDOM_FEATURES, features_name
 from cst_core.plugin import BackendPlugin
 from cst_core.supervision import SELF
 from cst_core.training import weights_digest
@@ -226,7 +227,8 @@ def _random(plugin: BackendPlugin[Any], preset: str, device: str, assignments: S
     config = overridden(plugin.name, config, assignments)
     backend = plugin.backend(config, device)
     network = plugin.untrained(backend, RANDOM_SEED).eval()
-    description = f"random features (seed {RANDOM_SEED}), not trained"
+    name = features_name(network)
+    description = f"{name}{f' (seed {RANDOM_SEED})' if name == RANDOM_FEATURES else ''}, not trained"
     return Model(network, backend, config, None, {}, description, _settings(config, assignments))
 
 

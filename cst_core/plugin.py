@@ -113,7 +113,10 @@ class BackendPlugin(Protocol[Pair]):
         ...
 
     def untrained(self, backend: Any, seed: int) -> nn.Module:
-        """Random features: the network that makes the first labels, and ``--model random``."""
+        """Random features: the network that makes the first labels, and ``--model random``.
+
+        Others say what they are by an attribute ``features_name``.
+        """
         ...
 
     def read_data(self, source: str, fold: int | None, config: Any, device: str) -> Dataset[Pair]:

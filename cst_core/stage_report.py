@@ -12,6 +12,7 @@ from cst_core.choose_supervision import taught_by
 from cst_core.config import Resolved
 from cst_core.evaluation import evaluate, number, summary
 from cst_core.event import Event
+from cst_core.first_features import KEY, features_name, logged_name
 from cst_core.plugin import BackendPlugin, EvalCase
 from cst_core.progress import Progress, clock_time
 from cst_core.runs import Run
@@ -32,7 +33,7 @@ class StageReport:
     ) -> None:
         self._run, self._plugin, self._backend, self._config = run, plugin, backend, config
         self._trained_on, self._cases, self._progress = trained_on, cases, progress
-        self._random: dict[str, Any] | None = run.evaluations().get(0)
+        self._first: dict[str, Any] | None = run.evaluations().get(0)
         self._loss: str | None = None
         self._since = time.monotonic()
 
@@ -53,9 +54,9 @@ class StageReport:
             }
             self._run.finish_stage(stage, network, self._config.backend.model_dump(mode="json"), about)
         if figures:
-            self._run.evaluated(stage, figures)
             if not stage:
-                self._random = figures
+                self._first = figures = figures | {KEY: features_name(network)}
+            self._run.evaluated(stage, figures)
         self._progress.line(self._line(stage, figures))
         self._since = time.monotonic()
 
@@ -64,10 +65,13 @@ class StageReport:
         for name, key, unit, digits in (("TRE", "tre_mm", " mm", 2), ("Dice", "dice", "", 3)):
             if figures and figures["mean"][key] is not None:
                 beside = f"initial {number(figures['initial'][key], digits)}"
-                if stage and self._random:
-                    beside += f", random features {number(self._random['mean'].get(key), digits)}"
+                if stage and self._first:
+                    beside += f", {self._name()} {number(self._first['mean'].get(key), digits)}"
                 parts.append(f"{name} {number(figures['mean'][key], digits)}{unit} ({beside})")
         if stage and self._loss is not None:
             parts.append(self._loss)
         parts.append(f"{clock_time(time.monotonic() - self._since)} min")
-        return f"stage {stage}{'' if stage else ' (random features)'}: {', '.join(parts)}"
+        return f"stage {stage}{'' if stage else f' ({self._name()})'}: {', '.join(parts)}"
+
+    def _name(self) -> str:
+        return logged_name({0: self._first or {}})

@@ -18,6 +18,7 @@ from cst_image.correlation import candidate_displacements, matching_cost
 from cst_image.coupled_convex import coupled_convex, upsampled
 from cst_image.instance import instance_optimisation
 from cst_image.lattice import box_means, double, lattice_grid, lattice_shape
+from cst_image.mind_features import MindFeatures
 from cst_image.network import FeatureCNN
 from cst_image.pair import ImagePair
 from cst_image.refine import EPSILON, refine
@@ -44,8 +45,11 @@ class ImageBackend:
         """A trainable g with weights from ``seed`` alone."""
         return self._network(seed, self.config.towers)
 
-    def untrained(self, seed: int) -> FeatureCNN:
-        """g_0: `first_towers` random networks side by side, whose features make the first labels."""
+    def untrained(self, seed: int) -> FeatureCNN | MindFeatures:
+        """g_0, whose features make the first labels: `first_towers` random networks side by side, or MIND-SSC."""
+        config = self.config
+        if config.first_features == "mind":
+            return MindFeatures(config.stride, config.label_stride, config.mind_radius, config.mind_dilation)
         return self._network(seed, self.config.first_towers)
 
     def predict(self, network: nn.Module, pairs: Sequence[ImagePair]) -> list[Float[Tensor, "3 X Y Z"]]:
@@ -131,8 +135,8 @@ class ImageBackend:
     def instance_features(self, network: nn.Module, volume: Float[Tensor, "1 X Y Z"]) -> Float[Tensor, "D x y z"]:
         """Features of one volume for instance optimisation."""
         with self._precision(volume):
-            if isinstance(network, FeatureCNN):
-                return network.instance(volume[None])[0]  # g's later blocks are not needed
+            if isinstance(network, FeatureCNN | MindFeatures):
+                return network.instance(volume[None])[0]  # what h alone matches is not needed
             return network(volume[None])[1][0]
 
     def standardised(

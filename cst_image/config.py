@@ -81,6 +81,8 @@ class ImageConfig(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """In which g computes; ``auto``: bfloat16 on CUDA, float32 on the CPU, where all processors then agree. bfloat16 is
     twice as fast on those that have it (AVX512_BF16, AMX), and slower on others."""
+    first_features: Literal["random", "mind"] = "random"
+    """What makes the first labels: g_0, of random weights (Sec. 2.2), or MIND-SSC in its place."""
     standardise: bool = True
     """Bring every channel of every scan to mean 0 and deviation 1 before matching (published: no)."""
 
@@ -135,7 +137,7 @@ class ImageConfig(Settings):
 
     # supervision other than by pseudo labels
     mind_radius: int = Field(default=1, ge=0)
-    """Voxels; patches of MIND-SSC (its authors' code)."""
+    """Voxels; patches of MIND-SSC (its authors' code), as a supervision and as the first features."""
     mind_dilation: int = Field(default=2, ge=1)
     """Voxels from a site to the patches that it compares (its authors' code)."""
     mind_smoothness: float = Field(default=0.1, ge=0)

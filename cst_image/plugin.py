@@ -40,7 +40,7 @@ class ImagePlugin:
         return ImageBackend(config, device)
 
     def untrained(self, backend: ImageBackend, seed: int) -> nn.Module:
-        """g_0: random features."""
+        """g_0: random features, or those that `first_features` names."""
         return backend.untrained(seed)
 
     def read_data(self, source: str, fold: int | None, config: ImageConfig, device: str) -> Dataset[ImagePair]:

@@ -13,8 +13,8 @@ from benchmarks.peers.methods import Found
 from benchmarks.peers.tools import Knob
 from cst_image.backend import ImageBackend
 from cst_image.config import ImageConfig
-from cst_image.lattice import box_means, lattice_shape
-from cst_image.mind import mind_ssc
+from cst_image.lattice import lattice_shape
+from cst_image.mind_features import MindFeatures
 from cst_image.pair import ImagePair
 from cst_image.plugin import at_test
 from cst_image.refine import optimised
@@ -27,22 +27,6 @@ _WHAT = {
     "convex-mind": "correlation and coupled convex on MIND-SSC, consistency and warps as configured, no Adam",
     "convex-mind-adam": "the whole of h and refinement on MIND-SSC",
 }
-
-
-class MindFeatures(nn.Module):
-    """MIND-SSC in g's place: at h's stride and at that of labels, smoothed before it is subsampled."""
-
-    def __init__(self, stride: int, label_stride: int, radius: int = 1, dilation: int = 2) -> None:
-        super().__init__()
-        self.strides, self.radius, self.dilation = (stride, label_stride), radius, dilation
-
-    def forward(
-        self, volumes: Float[Tensor, "B 1 X Y Z"]
-    ) -> tuple[Float[Tensor, "B 12 x y z"], Float[Tensor, "B 12 x2 y2 z2"]]:
-        """The two outputs of `cst_image.network.FeatureCNN`."""
-        features = [mind_ssc(volume, self.radius, self.dilation) for volume in volumes]
-        last, second = (torch.stack([_subsampled(f, stride) for f in features]) for stride in self.strides)
-        return last, second
 
 
 class ClassicalMethod:
@@ -95,8 +79,3 @@ class ClassicalMethod:
         (features,) = backend.features(network, [pair])
         nothing = features.fixed_instance.new_zeros(3, *lattice_shape(pair.grid.shape, backend.config.label_stride))
         return optimised(backend, pair, features, nothing.float())
-
-
-def _subsampled(features: Float[Tensor, "C X Y Z"], stride: int) -> Float[Tensor, "C x y z"]:
-    """Every ``stride``-th site of the 3-box mean; all of them as they are at stride 1."""
-    return features if stride == 1 else box_means(features, stride // 2)[:, ::stride, ::stride, ::stride]

@@ -19,7 +19,6 @@ from cst_core.report.run_figures import (
     measure_of,
     pair_rows,
     stage_chart,
-    stage_name,
     stage_rows,
     verdict,
 )
@@ -79,7 +78,8 @@ def _values(
         "stage_rows": rows,
         "label_chart": label_chart(labels) if labels else "",
         "label_rows": labels,
-        "stage_names": [stage_name(stage) for stage in log.stages],
+        "first": log.first,
+        "stage_names": [log.name(stage) for stage in log.stages],
         "loss_chart": loss_chart(log),
         "losses": log.losses,
         "loss_unit": log.loss_unit,
@@ -121,10 +121,10 @@ def _tiles(log: RunLog, manifest: Mapping[str, Any]) -> list[tuple[str, str, str
         before, after = last.get("initial", {}).get(measure.key), last["mean"][measure.key]
         d, unit = measure.digits, measure.unit
         arrow = f"{before:.{d}f} → {after:.{d}f}{unit}" if before is not None else f"{after:.{d}f}{unit}"
-        tiles.append((measure.name, arrow, f"before registration, and after {stage_name(stages[-1])}"))
+        tiles.append((measure.name, arrow, f"before registration, and after {log.name(stages[-1])}"))
         best = max(stages, key=lambda s: measure.gain(0.0, log.evaluations[s]["mean"][measure.key]))
         tiles.append(
-            ("Best stage", stage_name(best), f"{measure.name} {log.evaluations[best]['mean'][measure.key]:.{d}f}{unit}")
+            ("Best stage", log.name(best), f"{measure.name} {log.evaluations[best]['mean'][measure.key]:.{d}f}{unit}")
         )
         folding = last["mean"].get("folding_percent")
         if folding is not None:

@@ -50,31 +50,26 @@ def measure_of(log: RunLog) -> Measure | None:
     return None
 
 
-def stage_name(stage: int) -> str:
-    """As people call it."""
-    return f"stage {stage}" if stage else "random features"
-
-
 def verdict(log: RunLog, measure: Measure | None) -> tuple[str, str]:
-    """``good`` or ``check``, and a sentence on what training gained over random features."""
+    """``good`` or ``check``, and a sentence on what training gained over the first features."""
     if measure is None:
         return "check", "No stage was evaluated on pairs with labels or landmarks: nothing here says how good it is."
     stages = [s for s in log.stages if log.evaluations[s]["mean"].get(measure.key) is not None]
     last = stages[-1]
     if stages[0] != 0 or last == 0:
-        return "check", "Random features and a trained stage are not both evaluated yet: the gain is unknown."
+        return "check", "The first features and a trained stage are not both evaluated yet: the gain is unknown."
     before, after = (log.evaluations[s]["mean"][measure.key] for s in (0, last))
     better, of = _wins(log, measure, last)
     gain = measure.gain(before, after)
     said = (
-        f"{measure.name} {before:.{measure.digits}f}{measure.unit} with random features, "
-        f"{after:.{measure.digits}f}{measure.unit} after {stage_name(last)}; better in {better} of {of} test pairs."
+        f"{measure.name} {before:.{measure.digits}f}{measure.unit} with {log.first}, "
+        f"{after:.{measure.digits}f}{measure.unit} after {log.name(last)}; better in {better} of {of} test pairs."
     )
     if gain > 0 and sign_test(better, of) < CHANCE:
         return "good", f"Training gained on its own first labels: {said}"
     if gain > 0:
         return "check", f"Training gained a little, but on these pairs that may be chance: {said}"
-    return "check", f"Training did not gain on random features: {said}"
+    return "check", f"Training did not gain on {log.first}: {said}"
 
 
 def sign_test(better: int, of: int) -> float:
@@ -93,10 +88,10 @@ def _wins(log: RunLog, measure: Measure, last: int) -> tuple[int, int]:
 
 
 def stage_chart(log: RunLog, measure: Measure) -> Markup:
-    """The paper's Fig. 1: the measure on the test pairs after every stage, random features as stage 0."""
+    """The paper's Fig. 1: the measure on the test pairs after every stage, the first features as stage 0."""
     found = [(float(s), log.evaluations[s]["mean"].get(measure.key)) for s in log.stages]
     points = [(s, float(value)) for s, value in found if value is not None]
-    names = [(s, "random" if s == 0 else f"{s:g}") for s, _ in points]
+    names = [(s, log.first.partition(" ")[0] if s == 0 else f"{s:g}") for s, _ in points]
     unit = f", {measure.unit.strip()}" if measure.unit else ""
     return line_chart(
         f"{measure.name} of the test pairs after each stage",
@@ -116,7 +111,7 @@ def stage_rows(log: RunLog) -> tuple[list[str], list[list[Any]]]:
     initial = log.evaluations[log.stages[-1]].get("initial", {})
     rows: list[list[Any]] = [["before registration", *((initial.get(key), d) for key, _, d in columns)]]
     for stage, mean in zip(log.stages, means, strict=True):
-        rows.append([stage_name(stage), *((mean.get(key), digits) for key, _, digits in columns)])
+        rows.append([log.name(stage), *((mean.get(key), digits) for key, _, digits in columns)])
     return [heading for _, heading, _ in columns], rows
 
 
@@ -132,7 +127,7 @@ def label_rows(log: RunLog) -> list[tuple[str, list[float | None]]]:
 
 
 def label_chart(rows: Sequence[tuple[str, Sequence[float | None]]]) -> Markup:
-    """Every class from before (or random features, where that is not logged) to the last stage."""
+    """Every class from before (or the first features, where that is not logged) to the last stage."""
     top = max((value for _, values in rows for value in values if value is not None), default=1.0)
     ends = [(f"{name}", next((v for v in values if v is not None), None), values[-1]) for name, values in rows]
     return dumbbells("Dice of every class, first and last", ends, "Dice", min(1.0, 1.05 * top))

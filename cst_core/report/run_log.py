@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cst_core.eventlog import is_evaluation
+from cst_core.first_features import logged_name
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class RunLog:
     """Events by kind; where a resumed run logged one again, the later one counts."""
 
     evaluations: Mapping[int, Mapping[str, Any]]
-    """By stage, 0 being random features; as `cst_core.evaluation.summary` has them."""
+    """By stage, 0 being the first features; as `cst_core.evaluation.summary` has them."""
     losses: Sequence[tuple[float, float]]
     """(step, counted over all stages, and loss in `loss_unit`)."""
     loss_unit: str
@@ -33,6 +34,15 @@ class RunLog:
     def stages(self) -> list[int]:
         """Evaluated stages, in order."""
         return sorted(self.evaluations)
+
+    @property
+    def first(self) -> str:
+        """What stage 0 is called."""
+        return logged_name(self.evaluations)
+
+    def name(self, stage: int) -> str:
+        """A stage, as people call it."""
+        return f"stage {stage}" if stage else self.first
 
 
 def read_log(path: Path) -> RunLog:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from benchmarks.peers.classical import NAMES, ClassicalMethod, MindFeatures
+from benchmarks.peers.classical import NAMES, ClassicalMethod
 from cst_core.field import Grid
 from cst_image.config import PRESETS, ImageConfig
-from cst_image.lattice import box_means, lattice_shape
+from cst_image.lattice import box_means
 from cst_image.pair import ImagePair
 
 SHAPE = (32, 30, 28)
@@ -41,11 +41,3 @@ def test_the_larger_the_knob_the_smoother_the_field(name: str, shifted: ImagePai
         for factor in (0.2, 20.0)
     )
     assert smooth < rough
-
-
-@pytest.mark.parametrize(("stride", "label_stride"), [(2, 1), (4, 2), (8, 2)])
-def test_features_lie_on_the_lattices(stride: int, label_stride: int) -> None:
-    volumes = torch.rand(2, 1, 17, 12, 15, generator=torch.Generator().manual_seed(1))
-    last, second = MindFeatures(stride, label_stride)(volumes)
-    assert last.shape == (2, 12, *lattice_shape((17, 12, 15), stride))
-    assert second.shape == (2, 12, *lattice_shape((17, 12, 15), label_stride))
