@@ -79,6 +79,9 @@ def test_stage_table():
     assert [line.split()[1] for line in lines if "│" in line] == ["initial", "random", "1"]
     assert "11.5" not in lines[-2]
     assert "2.00" in lines[-2]
+    named = text_of(stage_table({0: random | {"features": "MIND features"}, 1: trained}))
+    assert "MIND features" in named
+    assert "random" not in named
 
 
 def test_has_truth():

@@ -278,6 +278,19 @@ def test_a_run_is_shown_whole(measure: str, tmp_path: Path) -> None:
         assert "<spleen>" in page.text
 
 
+@pytest.mark.parametrize("name", [None, "<MIND> features"])
+def test_the_first_features_are_called_what_they_are(name: str | None, tmp_path: Path) -> None:
+    run = report_folders.run_folder(tmp_path)
+    if name:
+        first, *rest = (run / "log.jsonl").read_text().splitlines()
+        (run / "log.jsonl").write_text("\n".join([json.dumps(json.loads(first) | {"features": name}), *rest]) + "\n")
+    write_run_report(run, tmp_path / "report.html")
+    text = Page(tmp_path / "report.html").text
+    assert ("random" in text) == (name is None)
+    for said in ("0.600 with {}, ", "{} are the start of the cycle"):
+        assert said.format(name or "random features") in text
+
+
 def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
     run = report_folders.run_folder(tmp_path, status="running")
     log = (run / "log.jsonl").read_text().splitlines()
