@@ -49,7 +49,7 @@ class ImageBackend:
         """g_0, whose features make the first labels: `first_towers` random networks side by side, or MIND-SSC."""
         config = self.config
         if config.first_features == "mind":
-            return MindFeatures(config.stride, config.label_stride, config.mind_radius, config.mind_dilation)
+            return self._mind()
         return self._network(seed, self.config.first_towers)
 
     def predict(self, network: nn.Module, pairs: Sequence[ImagePair]) -> list[Float[Tensor, "3 X Y Z"]]:
@@ -64,6 +64,10 @@ class ImageBackend:
         """Label stream and test time: h's field, and the same refined; mm on the label lattice."""
         network.eval()
         (features,) = self.features(network, [pair])
+        features = features._replace(
+            fixed_instance=self._beside(network, features.fixed_instance, pair.fixed),
+            moving_instance=self._beside(network, features.moving_instance, pair.moving),
+        )
         solved = self.solve(pair, features.fixed, features.moving)
         return Registration(self.to_label_lattice(pair, solved), refine(self, network, pair, features, solved))
 
@@ -136,8 +140,10 @@ class ImageBackend:
         """Features of one volume for instance optimisation."""
         with self._precision(volume):
             if isinstance(network, FeatureCNN | MindFeatures):
-                return network.instance(volume[None])[0]  # what h alone matches is not needed
-            return network(volume[None])[1][0]
+                found = network.instance(volume[None])[0]  # what h alone matches is not needed
+            else:
+                found = network(volume[None])[1][0]
+        return self._beside(network, found, volume)
 
     def standardised(
         self, features: Float[Tensor, "C x y z"], mask: Bool[Tensor, "1 X Y Z"] | None, stride: int
@@ -167,6 +173,18 @@ class ImageBackend:
     def to_label_lattice(self, pair: ImagePair, field: Float[Tensor, "3 x y z"]) -> Float[Tensor, "3 X Y Z"]:
         """A field of h's lattice on the lattice of labels; mm stay mm."""
         return upsampled(field, pair.grid.shape, self.config.stride, self.config.label_stride)
+
+    def _mind(self) -> MindFeatures:
+        config = self.config
+        return MindFeatures(config.stride, config.label_stride, config.mind_radius, config.mind_dilation)
+
+    def _beside(
+        self, network: nn.Module, features: Float[Tensor, "D x y z"], volume: Float[Tensor, "1 X Y Z"]
+    ) -> Float[Tensor, "E x y z"]:
+        """Features of one volume for instance optimisation, with MIND's behind them if the configuration says so."""
+        if not self.config.instance_mind or isinstance(network, MindFeatures):
+            return features
+        return torch.cat([features.float(), self._mind().instance(volume[None].float())[0]])
 
     def _network(self, seed: int, towers: int) -> FeatureCNN:
         config = self.config

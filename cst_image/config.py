@@ -114,6 +114,8 @@ class ImageConfig(Settings):
     """Learning rate, lattice voxels (published code)."""
     instance_blocks: Blocks = (2,)
     """Whose features it matches, side by side (Sec. 3: 2). Those of the first are sharper."""
+    instance_mind: bool = False
+    """Match MIND-SSC beside them, which needs no learning."""
     instance_channels: int = Field(default=32, ge=1)
     """Random projections of the features, where they have more channels (paper: 16, published code: 32)."""
     instance_scale: float = Field(default=1.0, gt=0)
@@ -137,7 +139,7 @@ class ImageConfig(Settings):
 
     # supervision other than by pseudo labels
     mind_radius: int = Field(default=1, ge=0)
-    """Voxels; patches of MIND-SSC (its authors' code), as a supervision and as the first features."""
+    """Voxels; patches of MIND-SSC (its authors' code), as a supervision and as features."""
     mind_dilation: int = Field(default=2, ge=1)
     """Voxels from a site to the patches that it compares (its authors' code)."""
     mind_smoothness: float = Field(default=0.1, ge=0)

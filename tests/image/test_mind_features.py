@@ -81,6 +81,37 @@ def test_they_make_the_first_labels(pair):
     assert by_chance > 1.5
 
 
+def test_beside_the_networks_own_in_instance_optimisation(pair):
+    """12 channels more in every round: of both scans, and of the moving one as warped so far."""
+    backend = ImageBackend(ImageConfig.model_validate(SMALL | {"instance_mind": True}))
+    plain = ImageBackend(ImageConfig.model_validate(SMALL))
+    network, matched = backend.untrained(0).eval(), []
+    optimise = backend.optimise
+
+    def seen(fixed, moving, *rest, **settings):
+        matched.append((fixed, moving))
+        return optimise(fixed, moving, *rest, **settings)
+
+    backend.optimise = seen
+    found = backend.register(network, pair)
+    assert [len(features) for both in matched for features in both] == [16, 16, 16, 16]
+    mind = mind_ssc(pair.fixed)
+    even = (mind - mind.mean((1, 2, 3), keepdim=True)) / mind.std((1, 2, 3), correction=0, keepdim=True)
+    for fixed, _ in matched:
+        torch.testing.assert_close(fixed[4:], even, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(matched[0][1], matched[1][1])
+    # h does not see them
+    assert torch.equal(found.predicted, plain.register(network, pair).predicted)
+    assert not torch.equal(found.refined, plain.register(network, pair).refined)
+
+
+def test_not_beside_themselves(pair):
+    backend = ImageBackend(ImageConfig.model_validate(SMALL | {"first_features": "mind"}))
+    both = ImageBackend(backend.config.model_copy(update={"instance_mind": True}))
+    first = backend.untrained(0)
+    assert torch.equal(backend.register(first, pair).refined, both.register(first, pair).refined)
+
+
 def test_they_are_called_what_they_are():
     model = load_model("random:small", PLUGIN, "cpu", ["first_features=mind"])
     assert model.description == "MIND features, not trained"
