@@ -34,6 +34,7 @@ class StageReport:
         self._run, self._plugin, self._backend, self._config = run, plugin, backend, config
         self._trained_on, self._cases, self._progress = trained_on, cases, progress
         self._first: dict[str, Any] | None = run.evaluations().get(0)
+        self._called = logged_name(run.evaluations())
         self._loss: str | None = None
         self._since = time.monotonic()
 
@@ -53,9 +54,11 @@ class StageReport:
                 "figures": {k: v for k, v in mean.items() if v is not None},
             }
             self._run.finish_stage(stage, network, self._config.backend.model_dump(mode="json"), about)
+        if not stage:
+            self._called = features_name(network)
         if figures:
             if not stage:
-                self._first = figures = figures | {KEY: features_name(network)}
+                self._first = figures = figures | {KEY: self._called}
             self._run.evaluated(stage, figures)
         self._progress.line(self._line(stage, figures))
         self._since = time.monotonic()
@@ -66,12 +69,9 @@ class StageReport:
             if figures and figures["mean"][key] is not None:
                 beside = f"initial {number(figures['initial'][key], digits)}"
                 if stage and self._first:
-                    beside += f", {self._name()} {number(self._first['mean'].get(key), digits)}"
+                    beside += f", {self._called} {number(self._first['mean'].get(key), digits)}"
                 parts.append(f"{name} {number(figures['mean'][key], digits)}{unit} ({beside})")
         if stage and self._loss is not None:
             parts.append(self._loss)
         parts.append(f"{clock_time(time.monotonic() - self._since)} min")
-        return f"stage {stage}{'' if stage else f' ({self._name()})'}: {', '.join(parts)}"
-
-    def _name(self) -> str:
-        return logged_name({0: self._first or {}})
+        return f"stage {stage}{'' if stage else f' ({self._called})'}: {', '.join(parts)}"
