@@ -21,8 +21,9 @@ import numba
 import torch
 
 from benchmarks.record import circumstances, fastest, peak_mb, write
-from benchmarks.speed.image_steps import make_pair, steps
+from benchmarks.speed.image_steps import steps
 from benchmarks.speed.machine import rates
+from benchmarks.speed.smooth_pair import make_pair
 from benchmarks.speed.step import measured
 from cst_core.loss import field_error
 from cst_image.backend import ImageBackend

@@ -6,9 +6,9 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchmarks.speed import textbook
+from benchmarks.speed.smooth_pair import SPACING, deformation
 from benchmarks.speed.step import Step
 from cst_core.compiled_field import Search, search
 from cst_core.field import Grid, compose, warp
@@ -25,8 +25,6 @@ from cst_image.pair import ImagePair
 from cst_image.refine import projected
 from cst_image.roughness import add_roughness_gradient
 
-SPACING = (2.0, 2.0, 2.0)
-DEFORMATION = 20.0  # mm, the largest
 SOLVED = 1e-3  # mm, where the search for an inverse ends
 FEW = 10  # steps of instance optimisation beside the textbook's, which takes seconds for each
 
@@ -242,22 +240,3 @@ def network_floor(config: ImageConfig, pair: ImagePair) -> tuple[float, float]:
         numbers += before * sites + width * out
         before, sites = width, out
     return operations, numbers
-
-
-def make_pair(shape: tuple[int, int, int]) -> ImagePair:
-    """A smooth random volume of coarse and fine structures, and the same deformed; intensities in [-0.4, 0.6]."""
-    volume = (0.3 * smooth(shape, 1, 24) + 0.15 * smooth(shape, 1, 6)).clamp(-0.4, 0.6)
-    return ImagePair(volume, warp(volume, deformation(shape), SPACING), Grid.of(shape, SPACING))
-
-
-def deformation(shape: tuple[int, int, int]) -> Tensor:
-    """A smooth random field ``(3, X, Y, Z)``, mm."""
-    field = smooth(shape, 3, 40)
-    return DEFORMATION * field / field.abs().max()
-
-
-def smooth(shape: tuple[int, int, int], channels: int, voxels: int) -> Tensor:
-    """Standard normal values every so many voxels, linear between them."""
-    nodes = [-(-n // voxels) + 1 for n in shape]
-    coarse = torch.randn(1, channels, *nodes, generator=torch.Generator().manual_seed(voxels))
-    return functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.speed.image_steps import make_pair
 from benchmarks.speed.image_steps import steps as image_steps
 from benchmarks.speed.machine import rates
 from benchmarks.speed.point_steps import FUSED, network_floor
 from benchmarks.speed.point_steps import steps as point_steps
+from benchmarks.speed.smooth_pair import make_pair
 from benchmarks.speed.step import Step, measure
 from benchmarks.speed.textbook_points import published_loop
 from cst_image.backend import ImageBackend
