@@ -182,7 +182,7 @@ class ImageBackend:
         self, network: nn.Module, features: Float[Tensor, "D x y z"], volume: Float[Tensor, "1 X Y Z"]
     ) -> Float[Tensor, "E x y z"]:
         """Features of one volume for instance optimisation, with MIND's behind them if the configuration says so."""
-        if not self.config.instance_mind or isinstance(network, MindFeatures):
+        if not (self.config.instance_mind and self.config.adam) or isinstance(network, MindFeatures):
             return features
         return torch.cat([features.float(), self._mind().instance(volume[None].float())[0]])
 

@@ -105,6 +105,12 @@ def test_beside_the_networks_own_in_instance_optimisation(pair):
     assert not torch.equal(found.refined, plain.register(network, pair).refined)
 
 
+def test_nothing_is_made_that_nobody_matches(pair, monkeypatch):
+    monkeypatch.setattr(MindFeatures, "instance", lambda *_: pytest.fail("MIND without instance optimisation"))
+    backend = ImageBackend(ImageConfig.model_validate(SMALL | {"instance_mind": True, "adam": False}))
+    assert backend.register(backend.untrained(0), pair).refined.isfinite().all()
+
+
 def test_not_beside_themselves(pair):
     backend = ImageBackend(ImageConfig.model_validate(SMALL | {"first_features": "mind"}))
     both = ImageBackend(backend.config.model_copy(update={"instance_mind": True}))
