@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed import textbook
+from benchmarks.speed.network_steps import network_steps
 from benchmarks.speed.smooth_pair import SPACING, deformation
 from benchmarks.speed.step import Step
 from cst_core.compiled_field import Search, search
@@ -36,11 +37,7 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     scale = config.cost_scale / len(features.fixed)
     fixed, moving = scale * features.fixed, scale * features.moving
     channels, sites = len(fixed), prod(fixed.shape[1:])
-    least = network_floor(config, pair)
-    made = [
-        Step("network, one volume", lambda: network(pair.fixed[None])[0], None, *least, 3),
-        Step("network in bfloat16", lambda: in_half(network, pair), None, *least),
-    ]
+    made = network_steps(backend, network, pair)
     for reach in (config.reach, config.reach + 1):
         k, used = (2 * reach + 1) ** 3, 4 if reach == config.reach else 0
         cost, candidates = matching_cost(fixed, moving, reach), candidate_displacements(reach, like=fixed)
@@ -87,19 +84,13 @@ def steps(backend: ImageBackend, network: nn.Module, pair: ImagePair) -> list[St
     ]
 
 
-def in_half(network: nn.Module, pair: ImagePair) -> Tensor:
-    """As `precision=bfloat16` has it."""
-    with torch.autocast("cpu", torch.bfloat16):
-        return network(pair.fixed[None])[0]
-
-
 def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second: Tensor) -> list[Step]:
     """What brings h's field from one lattice to the next, and both scans to Adam."""
     config, shape, stride = backend.config, pair.grid.shape, backend.config.label_stride
     voxels, coarse, sites = prod(shape), prod(solved.shape[1:]), prod(lattice_shape(shape, stride))
     field = backend.to_label_lattice(pair, solved)
     dense, spacing = backend.on_grid(pair, field), tuple(stride * s for s in SPACING)
-    before, after = len(second), config.instance_channels
+    before, after, rounds = len(second), config.instance_channels, config.adam_rounds
     linear = 17  # of one channel at one position, beside the position's own 12
     return [
         Step(
@@ -110,14 +101,16 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
             3 * (coarse + sites),
             3,
         ),
-        Step("field at every voxel", lambda: backend.on_grid(pair, field), None, 6 * voxels, 3 * (sites + voxels), 1),
+        Step(
+            "field at every voxel", lambda: backend.on_grid(pair, field), None, 6 * voxels, 3 * (sites + voxels), rounds
+        ),
         Step(
             "warp, one volume",
             lambda: warp(pair.moving, dense, SPACING),
             None,
             voxels * (linear + 12),
             voxels * 5,
-            1,
+            rounds,
         ),
         Step(
             "composition of two fields",
@@ -125,7 +118,7 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
             None,
             sites * (3 * linear + 15),
             sites * 9,
-            1,
+            rounds,
         ),
         Step(
             "features for Adam, one volume",
@@ -133,7 +126,7 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
             None,
             sites * before * (2 * after + 5),
             sites * (before + after),
-            2,
+            2 * rounds,
         ),
     ]
 
@@ -222,21 +215,6 @@ def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tenso
             None,
             config.adam_steps * step[0],
             config.adam_steps * step[1],
-            1,
+            config.adam_rounds,
         ),
     ]
-
-
-def network_floor(config: ImageConfig, pair: ImagePair) -> tuple[float, float]:
-    """Operations of the convolutions of g on one volume, and numbers: what goes into and comes out of each."""
-    operations, numbers, stride, before, sites = 0.0, 0.0, 1, 1, prod(pair.grid.shape)
-    layers = zip(
-        (*config.channels, config.features), (*config.strides, 1), (*(27 for _ in config.channels), 1), strict=True
-    )
-    for width, by, taps in layers:
-        stride *= by
-        out = prod(lattice_shape(pair.grid.shape, stride))
-        operations += 2.0 * taps * before * width * out
-        numbers += before * sites + width * out
-        before, sites = width, out
-    return operations, numbers
