@@ -48,6 +48,17 @@ def test_steps_of_clouds_are_their_textbooks():
     assert {step.name: step.times for step in made}["a round of messages, 24 candidates"] == 3
 
 
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_every_round_of_adam_counts_in_the_shares_of_volumes(rounds: int) -> None:
+    config = ImageConfig(first_towers=1, channels=(2, 2, 2), strides=(2, 1, 2), features=2, adam_rounds=rounds)
+    backend = ImageBackend(config)
+    made = image_steps(backend, backend.untrained(0).eval(), make_pair((24, 24, 24)))
+    times = {step.name: step.times for step in made}
+    assert times["instance optimisation, 50 steps"] == times["warp, one volume"] == rounds
+    assert times["its blocks for Adam, one volume"] == rounds - 1
+    assert times["features for Adam, one volume"] == 2 * rounds
+
+
 def test_steps_of_volumes_are_their_textbooks():
     backend = ImageBackend(ImageConfig(first_towers=1, channels=(4, 8, 8, 8, 8)))
     made = image_steps(backend, backend.untrained(0).eval(), make_pair((32, 24, 40)))
