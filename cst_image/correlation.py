@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from cst_image.lattice import box_means
+from cst_image.lattice import box_means, is_float32_on_cpu
 from cst_image.shift_costs import compiled_shift_costs
 
 
@@ -41,7 +41,7 @@ def matching_cost(
     it along with its neighbours.
     """
     differentiable = torch.is_grad_enabled() and (fixed.requires_grad or moving.requires_grad)
-    if fixed.dtype == moving.dtype == torch.float32 and fixed.device.type == "cpu" and not differentiable:
+    if is_float32_on_cpu(fixed) and is_float32_on_cpu(moving) and not differentiable:
         cost = compiled_shift_costs(fixed, moving, reach, moving_mask)
     else:
         cost = shift_costs(fixed, moving, reach, moving_mask)

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cst_image.lattice import box_means, double, lattice_shape
+from cst_image.lattice import box_means, double, is_float32_on_cpu, lattice_shape
+from cst_image.soft_argmin import compiled_soft_argmin
 
 
 def coupled_convex(
@@ -20,16 +21,29 @@ def coupled_convex(
     """The field that trades matching cost for smoothness, in the units of ``candidates``; differentiable in ``cost``.
 
     A soft-argmin over the candidates d, then for every weight c of ``coupling``: add c |d - u|^2 to the cost, take the
-    soft-argmin again and the 3-box mean of what it gives. |u|^2 is the same for all d: the softmax does not see it.
+    soft-argmin again and the 3-box mean of what it gives.
     """
-    flat = (-sharpness * cost).flatten(1)
-    lengths = candidates.square().sum(dim=1, keepdim=True)
-    u = candidates.T @ flat.softmax(dim=0)
+    logits = (-sharpness * cost).flatten(1)
+    u = soft_argmin(logits, candidates, 0.0, logits.new_zeros(3, logits.shape[1]))
     for weight in coupling:
-        pull = torch.addmm(lengths.expand(-1, flat.shape[1]), candidates, u, alpha=-2.0)
-        u = candidates.T @ (flat - sharpness * weight * pull).softmax(dim=0)
+        u = soft_argmin(logits, candidates, sharpness * weight, u)
         u = box_means(u.reshape(3, *cost.shape[1:])).flatten(1)
     return u.reshape(3, *cost.shape[1:])
+
+
+def soft_argmin(
+    logits: Float[Tensor, "K N"], candidates: Float[Tensor, "K 3"], pull: float, u: Float[Tensor, "3 N"]
+) -> Float[Tensor, "3 N"]:
+    """Every site's mean of the candidates d, weighted by exp(logit - pull |d - u|^2); differentiable.
+
+    |u|^2 is the same for all d: the softmax does not see it. Compiled on the CPU where no gradient is wanted.
+    """
+    if is_float32_on_cpu(logits) and not (torch.is_grad_enabled() and logits.requires_grad):
+        return compiled_soft_argmin(logits, candidates, pull, u)
+    if pull:
+        lengths = candidates.square().sum(dim=1, keepdim=True).expand(-1, u.shape[1])
+        logits = logits - pull * torch.addmm(lengths, candidates, u, alpha=-2.0)
+    return candidates.T @ logits.softmax(dim=0)
 
 
 def upsampled(

@@ -49,7 +49,7 @@ def box_means(field: Float[Tensor, "*C X Y Z"], times: int = 1) -> Float[Tensor,
 
     Separable: compiled on the CPU, elsewhere one matrix product along each axis however many times.
     """
-    if _is_compiled(field):
+    if is_float32_on_cpu(field):
         return compiled_box_means(field, times)
     x, y, z = (_box_matrix(n, times, field.dtype, field.device) for n in field.shape[-3:])
     return _along_axes(field, x, y, z) if times else field
@@ -57,13 +57,14 @@ def box_means(field: Float[Tensor, "*C X Y Z"], times: int = 1) -> Float[Tensor,
 
 def box_means_adjoint(gradient: Float[Tensor, "*C X Y Z"], times: int = 1) -> Float[Tensor, "*C X Y Z"]:
     """The gradient in the argument of `box_means`, from that in its value."""
-    if _is_compiled(gradient):
+    if is_float32_on_cpu(gradient):
         return compiled_box_means_adjoint(gradient, times)
     x, y, z = (_box_matrix(n, times, gradient.dtype, gradient.device).T for n in gradient.shape[-3:])
     return _along_axes(gradient, x, y, z) if times else gradient
 
 
-def _is_compiled(field: Tensor) -> bool:
+def is_float32_on_cpu(field: Tensor) -> bool:
+    """What the compiled steps work on."""
     return field.dtype == torch.float32 and field.device.type == "cpu"
 
 
