@@ -43,6 +43,25 @@ def figures(scores: Sequence[PairScore]) -> dict[str, Any]:
     return {"pairs": found["pairs"], "mean": {name: found["mean"][name] for name in FIGURES}}
 
 
+def row_of_model(
+    method: str, seed: int | None, settings: Mapping[str, Any], scores: Sequence[PairScore], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of what a model that exists already did. ``about``: of `benchmarks.record.circumstances`."""
+    return {
+        "method": method,
+        "kind": "supervision",
+        "saw": "nothing",
+        "setting": "default",
+        "seed": seed,
+        "settings": dict(settings),
+        "version": None,
+        **figures(scores),
+        "threads": about["cpu"]["threads"],
+        "peak_mb": None,
+        "commit": about["commit"],
+    }
+
+
 def line(row: Mapping[str, Any]) -> str:
     """A row for people."""
     mean = row["mean"]

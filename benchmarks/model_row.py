@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.comparison_rows import figures, line, put_row
+from benchmarks.comparison_rows import line, put_row, row_of_model
 from benchmarks.record import circumstances
 from cst_core import plugins
 from cst_core.evaluation import evaluate
@@ -41,24 +41,13 @@ def main() -> None:
     data = plugin.read_data(options.data, options.fold, model.config, "cpu")
     cases = data.split(options.split)
     about = circumstances(options.threads)
-    supervision = model.about.get("supervision", SELF)
-    row = {
-        "method": options.method,
-        "kind": "supervision",
-        "saw": "nothing",
-        "setting": "default",
-        "seed": options.seed,
-        "settings": {
-            "model": options.model,
-            "supervision": supervision,
-            "at_test": options.set,
-        },
-        "version": None,
-        **figures(evaluate(plugin, model.backend, model.network, cases)),
-        "threads": options.threads,
-        "peak_mb": None,
-        "commit": about["commit"],
+    settings = {
+        "model": options.model,
+        "supervision": model.about.get("supervision", SELF),
+        "at_test": options.set,
     }
+    scores = evaluate(plugin, model.backend, model.network, cases)
+    row = row_of_model(options.method, options.seed, settings, scores, about)
     put_row(options.json, row, {"data": Path(options.data).name, "target_sdlogj": None, **about})
     print(line(row))
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.comparison_rows import figures, line, put_row, rows_of
+from benchmarks.comparison_rows import figures, line, put_row, row_of_model, rows_of
 from cst_core.plugin import PairScore
 
 
@@ -30,3 +30,13 @@ def test_a_line_says_what_there_is() -> None:
     assert "folding % 0.000" in told
     assert "TRE" not in told
     assert "2 pairs" in told
+
+
+def test_the_row_of_a_model_says_what_made_it(tmp_path: Path) -> None:
+    about = {"commit": "abc", "cpu": {"threads": 2}}
+    made = row_of_model("best", None, {"model": "copd-fold"}, [PairScore("a", tre_mm=1.5, sdlogj_l2r=0.1)], about)
+    put_row(tmp_path / "comparison.json", made, {})
+    (stored,) = rows_of(tmp_path / "comparison.json").values()
+    assert stored == made
+    assert (stored["mean"]["tre_mm"], stored["threads"], stored["commit"]) == (1.5, 2, "abc")
+    assert "TRE 1.50" in line(made)
