@@ -1,6 +1,6 @@
 """What of the Dice of two labels is lost at their outer surface, and what where one goes over into the other.
 
-    python -m benchmarks.division --data HippocampusMR --model hippocampus --fold 1 [--pairs 200] [--json FILE]
+    python -m benchmarks.division --data HippocampusMR --model hippocampus --fold 1 [--tool greedy] [--json FILE]
 
 Head and body of the hippocampus meet somewhere along its axis. Random pairs of the test scans are registered; said are
 Dice of the labels, Dice of the two as one, and how far apart, along the axis, the two ends and the division lie before
@@ -11,6 +11,7 @@ if a shift is a number of the fixed scan less a number of the moving one, it bel
 from __future__ import annotations
 
 import argparse
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--tool", help="what registers in the model's place: a tool of benchmarks.peers")
     parser.add_argument("--fold", type=int)
     parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="by method; what it holds of others stays")
     options = parser.parse_args()
     model = load_model(options.model, PLUGIN, "cpu")
     backend = at_test(model.backend)  # type: ignore[arg-type]
@@ -71,7 +72,9 @@ def main() -> None:
     found |= {"scans": len(scans), **summary(rows)}
     for name, value in found.items():
         print(f"{name}: {value}")
-    write(found | circumstances(torch.get_num_threads()) | {"pairs": rows}, options.json)
+    found |= circumstances(torch.get_num_threads()) | {"pairs": rows}
+    before = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    write(before | {found["method"]: found}, options.json)
 
 
 def test_scans(cases: Any) -> dict[str, Scan]:

@@ -51,8 +51,8 @@ PAGES = {
         "Every method on the same test pairs, its labels warped and its landmarks moved by the same code. Supervisions "
         "share network, solver, schedule and augmentation; only what teaches differs. *saw* says what a method was "
         "given besides scans. *h alone* is the registration without instance optimisation, which makes up for much "
-        "of what features lack. *Wide* networks have three times as many channels in their first block. "
-        "`make bench` repeats it on the phantoms, which need no data, "
+        "of what features lack. *Wide* networks have three times as many channels in their first block; *best*, on the "
+        "lungs, is three trained networks side by side. `make bench` repeats it on the phantoms, which need no data, "
         "`make bench-full DATA=FOLDER` on the real ones.\n"
         "\n[Measures](../explanation/measures.md) defines the figures; "
         "[Compare two models](../how-to/compare.md#at-equal-smoothness) says how SDlogJ is matched.\n\n"
@@ -61,6 +61,15 @@ PAGES = {
         (
             Part("Lungs: COPDGene, five folds", "comparison_lungs.json", comparison_section, _FULL),
             Part("Hippocampus, MR", "comparison_hippocampus.json", comparison_section, _FULL),
+            Part(
+                "Hippocampus, consecutive subjects",
+                "comparison_hippocampus_consecutive.json",
+                comparison_section,
+                "python -m benchmarks.consecutive --data FOLDER --out PAIRS` and then `python -m benchmarks.model_row "
+                "--backend image --model RUN --method NAME --data PAIRS --json "
+                + _RESULT
+                + "comparison_hippocampus_consecutive.json",
+            ),
             Part("Abdomen, CT at 4 mm, labels at 8 mm", "comparison_abdomen.json", comparison_section, _FULL),
             Part(
                 "Abdomen, CT at 4 mm, twenty pairs of training scans",
