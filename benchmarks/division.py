@@ -4,9 +4,9 @@
 
 Head and body of the hippocampus meet somewhere along its axis. Random pairs of the test scans are registered; said are
 Dice of the labels, Dice of the two as one, and how far apart, along the axis, the two ends and the division lie before
-and after. Where the ends come together and the division does not, it is asked whether its shift is a number of the moving
-scan less one of the fixed scan. If so, it belongs to scans, as labels drawn by hand would have it, and not to single
-registrations; a method that never moved the division would find the same, so see how far it lay apart before.
+and after. Where the ends come together and the division does not, it is asked whether its shift is a number of the
+moving scan less one of the fixed scan. If so, it belongs to scans, as labels drawn by hand would have it, and not to
+single registrations; a method that never moved the division would find the same: see how far it lay apart before.
 """
 
 from __future__ import annotations
