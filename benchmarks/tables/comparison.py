@@ -167,7 +167,7 @@ def _caption(file: str, result: Mapping[str, Any], every: Mapping[tuple[str, str
     seeds = sorted({seed for entry in every.values() for seed in entry.seeds})
     said = [
         f"From `{file}`, commit {result.get('commit', 'unknown')}: {' or '.join(map(str, counts))} pairs"
-        + (f", seeds {', '.join(map(str, seeds))}." if seeds else "."),
+        + (f", {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}." if seeds else "."),
         "Mean ± standard deviation over pairs (over seeds, where there are several), each pair the mean of its seeds; "
         "p: Wilcoxon's signed-rank test against self-training, pair by pair, two-sided; bold: the best that saw "
         "nothing but scans. SDlogJ by Learn2Reg's definition.",
