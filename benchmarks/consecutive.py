@@ -28,7 +28,11 @@ def main() -> None:
 
 
 def consecutive(data: Path, out: Path) -> list[tuple[str, str]]:
-    """File names of the pairs, fixed and moving. ValueError if ``data`` has too few scans."""
+    """File names of the pairs, fixed and moving.
+
+    Raises:
+        ValueError: ``data`` has too few scans, or ``out`` holds files where links would go.
+    """
     names = sorted(path.name for path in (data / FOLDERS[0]).glob("*.nii.gz"))[: TRAINING + PAIRS + 1]
     if len(names) <= TRAINING + PAIRS:
         raise ValueError(f"{data}: must hold more than {TRAINING + PAIRS} scans, found {len(names)}")
@@ -36,7 +40,10 @@ def consecutive(data: Path, out: Path) -> list[tuple[str, str]]:
         (out / folder).mkdir(parents=True, exist_ok=True)
         for name in names:
             link = out / folder / name
-            link.unlink(missing_ok=True)
+            if link.is_symlink():
+                link.unlink()
+            elif link.exists():
+                raise ValueError(f"{link}: is a file, not a link that could be replaced; choose another --out")
             link.symlink_to((data / folder / name).resolve())
     pairs = list(pairwise(names[TRAINING:]))
     listed = [dict(zip(("fixed", "moving"), pair, strict=True)) for pair in pairs]

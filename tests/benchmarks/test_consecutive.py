@@ -34,3 +34,11 @@ def test_listed_pairs_are_tested_and_their_scans_not_trained_on(tmp_path: Path) 
 def test_too_few_scans(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="more than 200 scans, found 3"):
         consecutive(scans(tmp_path / "data", 3), tmp_path / "out")
+
+
+def test_scans_are_never_replaced(tmp_path: Path) -> None:
+    data = scans(tmp_path / "data", 201)
+    before = (data / "imagesTr" / "Scan_000.nii.gz").read_bytes()
+    with pytest.raises(ValueError, match="choose another --out"):
+        consecutive(data, data)
+    assert (data / "imagesTr" / "Scan_000.nii.gz").read_bytes() == before
