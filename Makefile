@@ -6,6 +6,8 @@ VENV ?= .venv
 DEMO ?= runs/demo
 BENCH ?= runs/bench
 DATA ?=
+STUDIES ?=
+SEEDS ?=
 STAMP := $(VENV)/.up-to-date
 QUALITY := $(VENV)/.quality
 EMPTY ?=
@@ -52,8 +54,9 @@ demo: $(STAMP)  ## train on the built-in phantom, register its held-out pairs, d
 bench: $(STAMP)  ## the phantoms, self-training beside its rivals: minutes; prints the tables
 	python -m benchmarks.bench small --out "$(BENCH)"
 
-bench-full: $(STAMP)  ## the same on real data, DATA=FOLDER: hours to days; call again to go on
-	python -m benchmarks.bench full --data "$(DATA)" --out "$(BENCH)-full"
+bench-full: $(STAMP)  ## the same on real data, DATA=FOLDER [STUDIES=lungs] [SEEDS=0]: hours to days; call again to go on
+	python -m benchmarks.bench full --data "$(DATA)" --out "$(BENCH)-full" \
+		$(if $(STUDIES),--studies $(STUDIES)) $(if $(SEEDS),--seeds $(SEEDS))
 
 tables: $(STAMP)  ## docs/results/ from benchmarks/results/
 	python -m benchmarks.tables

@@ -1,13 +1,14 @@
 """The comparison, at two sizes: what ``make bench`` and ``make bench-full DATA=FOLDER`` call.
 
     python -m benchmarks.bench small [--out runs/bench]
-    python -m benchmarks.bench full --data FOLDER [--out runs/bench-full]
+    python -m benchmarks.bench full --data FOLDER [--out runs/bench-full] [--studies lungs ...] [--seeds 0 ...]
+        [--results FOLDER]
 
 ``small``: both phantoms, one stage of quick settings, self-training and two rivals; the rows stay in --out, the tables
 are printed. ``full``: the data sets that FOLDER holds, three seeds, every supervision that the backends offer, the
-other tools whose environments there are, at their defaults and at self-training's SDlogJ; rows go to
-benchmarks/results, runs to --out. Every command is printed before it runs; all of them keep what is done, so the same
-call goes on after a kill. Exit code 1 where a command failed.
+other tools whose environments there are, at their defaults and at self-training's SDlogJ, and the shipped weights;
+rows go to benchmarks/results, or to --results, where everything is made anew; runs to --out. Every command is printed
+before it runs; all of them keep what is done, so the same call goes on after a kill. Exit code 1 where one failed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from cst_core.choose_supervision import offered
 SELF = "self"
 _SEEDS = ("0", "1", "2")
 _IMAGES, _POINTS = "benchmarks.peers.compare_images", "benchmarks.peers.compare_points"
+_TUNE = ("--tune-pairs", "16")
+_ONE_STAGE = ("--set", "stages=1")
+_SHORT = ("--set", "max_train_pairs=50", "--set", "iterations=150")
 _H_ALONE = ("--also", "adam=false:h alone")
 
 
@@ -44,14 +48,17 @@ class Study(NamedTuple):
     backend: str
     folder: str
     """Within the data folder; or ``phantom``."""
+    folds: Sequence[str]
     options: Sequence[str]
-    """Fold, preset and settings of ``benchmarks.supervisions``."""
+    """Preset and settings of ``benchmarks.supervisions``."""
     rivals: Sequence[str] | None
     """None: all that the backend offers."""
     peers: Sequence[str] | None
     """The module that registers by other tools, and its options; None: they have no part in this."""
     tools: Sequence[str] | None
     """None: the classical ones, and the others whose environments there are."""
+    shipped: tuple[str, str] | None
+    """The weights, as `benchmarks.model_row` takes them, and what their rows are called."""
 
 
 SMALL = (
@@ -59,83 +66,106 @@ SMALL = (
         name="phantom_points",
         backend="points",
         folder="phantom",
-        options=("--fold", "3", "--preset", "quick", "--set", "stages=1"),
+        folds=("3",),
+        options=("--preset", "quick", *_ONE_STAGE),
         rivals=("chamfer", "synthetic-rigid"),
         peers=None,
         tools=(),
+        shipped=None,
     ),
     Study(
         name="phantom_image",
         backend="image",
         folder="phantom",
-        options=("--preset", "quick", "--set", "stages=1", "--set", "iterations=60", *_H_ALONE),
+        folds=(),
+        options=("--preset", "quick", *_ONE_STAGE, "--set", "iterations=60", *_H_ALONE),
         rivals=("mind", "ncc"),
         peers=(_IMAGES, "--preset", "quick"),
         tools=("convex-mind-adam",),
+        shipped=None,
     ),
 )
-_COARSE = ("--preset", "coarse", "--set", "max_train_pairs=50", "--set", "iterations=150")
-# The pairs without landmarks are left out of the lungs: supervisions with a truth could not use them.
+# One stage each: only self-training has a second one. The lungs without the pairs that have no landmarks: supervisions
+# with a truth could not use them.
 FULL = (
     Study(
         name="lungs",
         backend="points",
         folder="LungKeypoints",
-        options=("--fold", "1", "2", "3", "4", "5", "--preset", "best", "--set", "extra_pairs=false"),
+        folds=("1", "2", "3", "4", "5"),
+        options=("--preset", "best", "--set", "epochs=8", "--set", "extra_pairs=false"),
         rivals=None,
         peers=(_POINTS,),
         tools=None,
+        shipped=("copd-fold{fold}", "best"),
     ),
     Study(
         name="hippocampus",
         backend="image",
         folder="HippocampusMR",
-        options=("--fold", "1", "--preset", "small", *_H_ALONE, "--tune-pairs", "16"),
+        folds=("1",),
+        options=("--preset", "small", *_ONE_STAGE, *_H_ALONE, *_TUNE),
         rivals=None,
-        peers=(_IMAGES, "--fold", "1", "--preset", "small"),
+        peers=(_IMAGES, "--preset", "small"),
         tools=None,
+        shipped=("hippocampus", "self (three stages)"),
     ),
     Study(
         name="abdomen",
         backend="image",
         folder="AbdomenCTCT",
-        options=(*_COARSE, *_H_ALONE),
+        folds=(),
+        options=("--preset", "coarse", *_ONE_STAGE, *_SHORT, *_H_ALONE),
         rivals=None,
         peers=(_IMAGES, "--preset", "coarse"),
         tools=None,
+        shipped=("abdomen", "best"),
     ),
 )
 
 
 def main() -> None:
     """Run what is missing; print the tables in the end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("size", choices=("small", "full"))
-    parser.add_argument("--data", type=Path, help="folder of the data sets; of full alone")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    options = parser.parse_args()
+    options = arguments()
     small = options.size == "small"
-    if not small and (options.data is None or not any((options.data / study.folder).is_dir() for study in FULL)):
-        parser.error(f"--data {options.data}: must be a folder with any of {', '.join(s.folder for s in FULL)}")
     out = options.out or Path("runs", "bench" if small else "bench-full")
-    results = out if small else RESULTS
+    results = options.results or (out if small else RESULTS)
     failed, files = [], []
     for study in SMALL if small else FULL:
+        if options.studies and study.name not in options.studies:
+            continue
         data = "phantom" if small else str(options.data / study.folder)
         if not small and not Path(data).is_dir():
             print(f"{study.name}: there is no {data}; left out", flush=True)
             continue
         file = results / f"comparison_{study.name}.json"
-        for command in commands_of(study, data, file, out / study.name, options.threads, ("0",) if small else _SEEDS):
+        seeds = options.seeds or (_SEEDS[:1] if small else _SEEDS)
+        for command in commands_of(study, data, file, out / study.name, options.threads, seeds):
             print(f"\n$ python {shlex.join(command)}", flush=True)
             if subprocess.run([sys.executable, *command], check=False).returncode:
                 failed.append(shlex.join(command))
         files += [file] if file.exists() else []
-    finish(files, small)
+    finish(files, published=results == RESULTS)
     for command in failed:
         print(f"failed, at least in part: python {command}", flush=True)
     sys.exit(1 if failed else 0)
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=("small", "full"))
+    parser.add_argument("--data", type=Path, help="folder of the data sets; of full alone")
+    parser.add_argument("--studies", nargs="+", choices=[study.name for study in (*SMALL, *FULL)])
+    parser.add_argument("--seeds", nargs="+", help="default: 0; of full 0 1 2")
+    parser.add_argument("--out", type=Path, help="folder of the runs")
+    parser.add_argument("--results", type=Path, help="folder of the rows; default: --out, of full benchmarks/results")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    there = options.data is not None and any((options.data / study.folder).is_dir() for study in FULL)
+    if options.size == "full" and not there:
+        parser.error(f"--data {options.data}: must be a folder with any of {', '.join(s.folder for s in FULL)}")
+    return options
 
 
 def commands_of(
@@ -147,19 +177,29 @@ def commands_of(
     for name in sorted(set(study.rivals or ()) - set(known)):
         print(f"{study.name}: the backend {study.backend} offers no supervision {name}; left out", flush=True)
     shared = ["--data", data, "--threads", str(threads), "--json", str(file)]
+    folds = ["--fold", *study.folds] if study.folds else []
     yield [
         *("-m", "benchmarks.supervisions", "--backend", study.backend, "--name", study.name, *shared),
-        *(*study.options, "--supervision", SELF, *rivals, "--seeds", *seeds),
+        *(*folds, *study.options, "--supervision", SELF, *rivals, "--seeds", *seeds),
         *("--target-sdlogj", SELF, "--measure", "--runs", str(runs)),
     ]
+    # the file has a target once self-training is in it
+    target = json.loads(file.read_text()).get("target_sdlogj") if file.exists() else None
+    matched = [] if target is None else ["--target-sdlogj", f"{target:.6g}"]
+    if study.shipped is not None:
+        model, method = study.shipped
+        row = ["-m", "benchmarks.model_row", "--backend", study.backend, "--model", model, "--method", method]
+        yield [*row, *shared, *folds]
+        if matched:
+            yield [*row, *shared, *folds, *matched]
     if study.peers is not None:
         tools = tools_there(study) if study.tools is None else study.tools
-        peers = ["-m", *study.peers, *shared, "--tools", *tools]
+        images = study.peers[0] == _IMAGES
+        more = [*folds, "--remember", str(runs / "remembered")] if images else []
+        peers = ["-m", *study.peers, *shared, *more, "--tools", *tools]
         yield peers
-        # what compares clouds has no matched rows; the file has a target once self-training is in it
-        target = json.loads(file.read_text()).get("target_sdlogj") if file.exists() else None
-        if study.peers[0] == _IMAGES and target is not None:
-            yield [*peers, "--matched", "--target-sdlogj", f"{target:.6g}"]
+        if images and matched:  # what compares clouds has no matched rows
+            yield [*peers, "--matched", *matched]
 
 
 def tools_there(study: Study) -> list[str]:
@@ -174,12 +214,12 @@ def tools_there(study: Study) -> list[str]:
     return [*(CLASSICAL_POINTS if points else CLASSICAL), *there]
 
 
-def finish(files: Sequence[Path], small: bool) -> None:
-    """The tables: of the phantoms on the screen, of real data in the documentation."""
-    shown = ["--show", *map(str, files)] if small else []
+def finish(files: Sequence[Path], published: bool) -> None:
+    """The tables: in the documentation, or on the screen where the rows are not those that it shows."""
     if files:
+        shown = [] if published else ["--show", *map(str, files)]
         subprocess.run([sys.executable, "-m", "benchmarks.tables", *shown], check=True)
-    if files and not small:
+    if files and published:
         subprocess.run([sys.executable, "-m", "benchmarks.tables.figure_stages"], check=True)
 
 

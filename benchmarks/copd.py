@@ -1,11 +1,10 @@
 """The five COPDGene folds: landmark error of the ten test cases, each with the model that did not train on it.
 
     python -m benchmarks.copd --data FOLDER [--model copd-fold|random|RUNS/fold] [--json FILE]
-    python -m benchmarks.copd --data FOLDER --row best --comparison benchmarks/results/comparison_lungs.json
 
 ``--model`` is completed by the fold's number, so ``copd-fold`` takes the shipped ``copd-fold1`` ... ``copd-fold5`` and
 ``runs/f`` the run folders ``runs/f1`` ... ``runs/f5``; ``random`` is the method's starting point. From run folders the
-curve over stages is read as well. ``--row`` puts what the models did into a comparison, under that name.
+curve over stages is read as well. `benchmarks.model_row` puts what the models did into a comparison.
 """
 
 from __future__ import annotations
@@ -18,12 +17,10 @@ from statistics import fmean
 
 import torch
 
-from benchmarks.comparison_rows import line, put_row, row_of_model
 from benchmarks.record import circumstances, write
 from cst_core.evaluation import evaluate
 from cst_core.models import load_model
 from cst_core.plugin import PairScore
-from cst_core.supervision import SELF
 from cst_points.config import PointsConfig
 from cst_points.plugin import PLUGIN
 
@@ -35,12 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--model", default="copd-fold")
-    parser.add_argument("--row", help="name of the row of --comparison")
-    parser.add_argument("--comparison", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if (arguments.row is None) != (arguments.comparison is None):
-        parser.error("--row and --comparison go together")
     scores: list[PairScore] = []
     for fold in range(1, FOLDS + 1):
         reference = arguments.model if arguments.model == "random" else f"{arguments.model}{fold}"
@@ -58,13 +51,7 @@ def main() -> None:
             name = "random features" if stage == 0 else f"stage {stage}"
             print(f"{name:16s} {fmean(curve[stage] for curve in curves.values()):.3f} mm")
     result = {"model": arguments.model, "mean": mean, "pairs": [asdict(score) for score in scores], "stages": curves}
-    about = circumstances(torch.get_num_threads())
-    write(result | about, arguments.json)
-    if arguments.row:
-        settings = {"model": arguments.model, "supervision": SELF, "at_test": []}
-        row = row_of_model(arguments.row, None, settings, scores, about)
-        put_row(arguments.comparison, row, {})
-        print(line(row))
+    write(result | circumstances(torch.get_num_threads()), arguments.json)
 
 
 def stages(run: Path) -> dict[int, float]:

@@ -10,6 +10,7 @@ from benchmarks import bench
 from cst_core import plugins
 from cst_core.choose_supervision import offered
 from cst_core.cli_options import TrainOptions, resolve_options
+from cst_core.models import load_model
 
 
 def option(words: list[str], name: str) -> list[str]:
@@ -30,16 +31,58 @@ def test_a_study_asks_for_what_there_is(study: bench.Study, tmp_path: Path):
     settings = [word for before, word in pairwise(first) if before == "--set"]
     preset = option(first, "--preset")[0]
     resolve_options(plugin, TrainOptions(study.backend, None, None, None, preset, None, settings, "cpu", False))
-    assert [words[1] for words in others] == ([study.peers[0]] if study.peers else [])
-    assert all(option(words, "--tools") for words in others)
+    modules = ["benchmarks.model_row"] if study.shipped else []
+    assert [words[1] for words in others] == modules + ([study.peers[0]] if study.peers else [])
+    assert all(option(words, "--tools") for words in others[len(modules) :])
+    for words in others[: len(modules)]:
+        for fold in study.folds:
+            load_model(option(words, "--model")[0].replace("{fold}", fold), plugin, "cpu")
 
 
-def test_tools_are_matched_once_there_is_a_target(tmp_path: Path):
-    study, file = bench.SMALL[1], tmp_path / "comparison.json"
+def test_all_are_matched_once_there_is_a_target(tmp_path: Path):
+    study, file = bench.FULL[1], tmp_path / "comparison.json"
     file.write_text(json.dumps({"rows": [], "target_sdlogj": 0.0961234567}))
-    *_, last = bench.commands_of(study, "phantom", file, tmp_path, 2, ["0"])
-    assert option(last, "--target-sdlogj") == ["0.0961235"]
-    assert option(last, "--tools") == ["convex-mind-adam"]
+    found = list(bench.commands_of(study, "there", file, tmp_path, 2, ["0"]))
+    told = [(words[1], option(words, "--target-sdlogj")) for words in found if "--target-sdlogj" in words]
+    assert told == [
+        ("benchmarks.supervisions", ["self"]),
+        ("benchmarks.model_row", ["0.0961235"]),
+        ("benchmarks.peers.compare_images", ["0.0961235"]),
+    ]
+    assert all(option(words, "--fold") == ["1"] for words in found)
+
+
+def test_a_part_is_run_and_its_rows_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "HippocampusMR").mkdir()
+    (tmp_path / "AbdomenCTCT").mkdir()
+    words = [
+        "bench",
+        "full",
+        "--data",
+        str(tmp_path),
+        "--results",
+        str(tmp_path),
+        "--studies",
+        "abdomen",
+        "--seeds",
+        "4",
+    ]
+    monkeypatch.setattr("sys.argv", words)
+    asked = []
+
+    def commands_of(study: bench.Study, data: str, file: Path, *others: object):
+        asked.append((study.name, data, others[-1]))
+        file.write_text("{}")
+        return [["-c", "pass"]]
+
+    monkeypatch.setattr(bench, "commands_of", commands_of)
+    shown = []
+    monkeypatch.setattr(bench, "finish", lambda files, published: shown.append((files, published)))
+    with pytest.raises(SystemExit) as end:
+        bench.main()
+    assert end.value.code == 0
+    assert asked == [("abdomen", str(tmp_path / "AbdomenCTCT"), ["4"])]
+    assert shown == [([tmp_path / "comparison_abdomen.json"], False)]
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
