@@ -21,6 +21,7 @@ from cst_core.evaluation import label_table, summary, table
 from cst_core.eventlog import finite
 from cst_core.files import write_atomically
 from cst_core.models import load_model
+from cst_core.plugin import BackendPlugin
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     said_fold = "" if fold is None else f", fold {fold}"
     for line in (f"Data: {data}{said_fold}, {options.split} pairs", f"Model: {model.description}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if model.settings:
-        said = ", ".join(f"{key} = {value}" for key, value in model.settings.items())
+    usual = usual_measures(plugin)
+    values = model.config.model_dump(mode="json")
+    settings = {**model.settings, **{key: values[key] for key in usual if values[key] != usual[key]}}
+    if settings:
+        said = ", ".join(f"{key} = {value}" for key, value in settings.items())
         console.print(f"Set: {said}", markup=False, highlight=False, soft_wrap=True)
     dataset = plugin.read_data(data.source, fold, model.config, device)
     cases = dataset.split(options.split)
@@ -70,7 +74,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
         "model": options.model,
         "n_pairs": len(scores),
         "device": device,
-        "set": dict(model.settings),
+        "set": settings,
         "cst": version(),
         "fingerprint": dataset.fingerprint,
         **summary(scores),
@@ -80,13 +84,19 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
         console.print(labels)
     _write(result, options.report)
     if other is not None:  # a result that compares with nothing is still a result
-        comparison = compare(result, other)
+        comparison = compare(result, other, usual)
         console.print(comparison_table(comparison))
         result["against"] = {"file": str(options.against), **comparison.as_json()}
         _write(result, options.report)
     if options.picture is not None:
         plugin.picture(model.backend, model.network, cases[0], options.picture)
     return result
+
+
+def usual_measures(plugin: BackendPlugin[Any]) -> dict[str, Any]:
+    """The defaults of what `cst_core.plugin.Measured` names; empty where a plugin has none."""
+    values = plugin.config_class().model_dump(mode="json")
+    return {key: values[key] for key in getattr(plugin, "measured_by", ())}
 
 
 def _write(result: dict[str, Any], path: Path | None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
@@ -17,6 +18,7 @@ from cst_core.errors import DataError, shortened
 
 FIGURES = ("tre_mm", "dice", "hd95_mm", "sdlogj_l2r", "sdlogj", "folding_percent")
 """What is compared. Not seconds: they tell machines apart, not models."""
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _HIGHER_IS_BETTER = {"dice"}
 _ENOUGH = 6
 """From so many pairs on the signed-rank test can reach 0.05: with n pairs its p is at least 2 / 2^n."""
@@ -79,8 +81,13 @@ def read_result(path: Path, backend: str) -> dict[str, Any]:
     return result
 
 
-def compare(result: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison:
+def compare(
+    result: Mapping[str, Any], other: Mapping[str, Any], measured_by: Mapping[str, Any] = _NOTHING
+) -> Comparison:
     """Pairs are matched by their id; both as ``cst evaluate --json`` writes them (NaN or None: the pair has no figure).
+
+    ``measured_by``: settings with their defaults; where they differ figures are not comparable (see
+    `cst_core.plugin.Measured`).
 
     Raises:
         DataError: they have no pair in common.
@@ -98,7 +105,8 @@ def compare(result: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison:
         differences = [a - b for a, b in values if _is_number(a) and _is_number(b)]
         if differences:
             changes[name] = _change(differences, name in _HIGHER_IS_BETTER)
-    return Comparison(str(other["model"]), len(common), changes, _notes(result, other, len(common), changes))
+    notes = [*_measured_otherwise(result, other, measured_by), *_notes(result, other, len(common), changes)]
+    return Comparison(str(other["model"]), len(common), changes, notes)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -128,6 +136,15 @@ def _change(differences: Sequence[float], higher_is_better: bool) -> Change:
     return Change(len(differences), fmean(differences), p, better, len(different) - better)
 
 
+def _measured_otherwise(
+    result: Mapping[str, Any], other: Mapping[str, Any], measured_by: Mapping[str, Any]
+) -> Iterator[str]:
+    for key, usual in measured_by.items():
+        here, there = (one.get("set", {}).get(key, usual) for one in (result, other))
+        if here != there:
+            yield f"Measured in different ways: {key} is {here} here, {there} there; figures are not comparable."
+
+
 def _notes(
     result: Mapping[str, Any], other: Mapping[str, Any], common: int, changes: Mapping[str, Change]
 ) -> list[str]:
@@ -148,6 +165,7 @@ def _is_result(result: Any) -> bool:
         isinstance(result, dict)
         and {"backend", "model", "fingerprint", "pairs"} <= set(result)
         and isinstance(result["pairs"], list)
+        and isinstance(result.get("set", {}), dict)
         and all(isinstance(pair, dict) and isinstance(pair.get("id"), str) for pair in result["pairs"])
         and all(pair.get(name) is None or _is_number(pair[name]) for pair in result["pairs"] for name in FIGURES)
     )

@@ -220,3 +220,16 @@ class Tunable(Protocol):
         way; and `BackendPlugin.score` reads it.
         """
         ...
+
+
+class Measured(Protocol):
+    """A sixth protocol, which a plugin may have: whose figures are comparable under some settings only."""
+
+    @property
+    def measured_by(self) -> Sequence[str]:
+        """Fields of `BackendPlugin.config_class` that change how a registration is measured, not the registration.
+
+        ``cst evaluate`` says them where they are not at their defaults, and that results which differ in them are not
+        comparable.
+        """
+        ...

@@ -15,12 +15,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Float64, Shaped
 from torch import Tensor
 
 from cst_core.field import Grid, sample
 from cst_core.formats.itk_field import FieldFile
 from cst_core.formats.nifti import Volume
+from cst_core.label_maps import sample_labels
 from cst_core.transform import Transform
 from cst_core.world_grid import is_inside, slab_points, slabs, to_indices
 
@@ -105,13 +106,7 @@ def _nearest(moving: Volume, index: Float64[Tensor, "N 3"]) -> Float64[np.ndarra
 
 def _label(moving: Volume, index: Float64[Tensor, "N 3"]) -> Float64[np.ndarray, "N"]:
     part, steps = _part(moving, index)
-    best, most = np.zeros(len(index)), torch.full((len(index),), -1.0)
-    for label in np.unique(part):
-        share = sample(torch.from_numpy(part == label)[None].float(), steps, (1.0, 1.0, 1.0))[0]
-        more: Bool[Tensor, "N"] = share > most + 1e-6  # what single precision leaves of a tie
-        best[more.numpy()] = float(label)
-        most[more] = share[more]
-    return _meant(moving, best)
+    return _meant(moving, sample_labels(_floating(part), steps, (1.0, 1.0, 1.0)).double().numpy())
 
 
 _LOOK_UP: dict[Interpolation, Callable[[Volume, Tensor], np.ndarray]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Integer
 from torch import Tensor
@@ -20,3 +21,5 @@ class ImageCase(EvalCase[ImagePair]):
     moving_labels: Integer[Tensor, "X Y Z"] | None = None
     label_names: Mapping[int, str] | None = None
     """By value, where the data set names them; None without label maps."""
+    label_interpolation: Literal["nearest", "label"] = "nearest"
+    """Of the moving one, when it is warped; as `cst_image.config.ImageConfig.label_interpolation`."""

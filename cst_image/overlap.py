@@ -10,6 +10,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from cst_core.field import DisplacementField, warp
+from cst_core.label_maps import warp_labels
 from cst_core.metrics import dice
 from cst_core.plugin import EvalCase
 from cst_image.case import ImageCase
@@ -33,15 +34,13 @@ def overlap(case: EvalCase[ImagePair], field: DisplacementField) -> Overlap | No
     if not isinstance(case, ImageCase) or case.fixed_labels is None or case.moving_labels is None:
         return None
     fixed, moving = case.fixed_labels, case.moving_labels
-    warped = warp_labels(moving, field)
+    if case.label_interpolation == "label":
+        warped = warp_labels(moving, field.vectors, field.grid.spacing)
+    else:
+        warped = warp(moving, field.vectors, field.grid.spacing, mode="nearest")
     before, found = dice(fixed, moving), dice(fixed, warped)
     # a label that warping took out of the volume is not absent but lost
     return Overlap(fixed, moving, warped, before, {label: found.get(label, 0.0) for label in before})
-
-
-def warp_labels(labels: Integer[Tensor, "X Y Z"], field: DisplacementField) -> Integer[Tensor, "X Y Z"]:
-    """A label map of the moving scan in the frame of the fixed one, nearest neighbour."""
-    return warp(labels, field.vectors, field.grid.spacing, mode="nearest")
 
 
 def mean(values: Mapping[int, float]) -> float | None:

@@ -33,6 +33,7 @@ class ImagePlugin:
     default_preset = "quick"
     saves_memory = "--set batch_size, towers, first_towers and instance_channels, or raise --set spacing"
     regularisation = "test_smoothness"  # `smoothness` is that of labels: no registration at test time reads it
+    measured_by = ("label_interpolation",)
     supervisions = SUPERVISIONS
 
     def backend(self, config: ImageConfig, device: str) -> ImageBackend:

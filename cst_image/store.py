@@ -98,7 +98,14 @@ class Store:
         if not all(self._source.has_labels(id) for id in ids):
             return ImageCase(name, pair)
         fixed, moving = (self.labels(id) for id in ids)
-        return ImageCase(name, pair, fixed_labels=fixed, moving_labels=moving, label_names=self._label_names)
+        return ImageCase(
+            name,
+            pair,
+            fixed_labels=fixed,
+            moving_labels=moving,
+            label_names=self._label_names,
+            label_interpolation=self._config.label_interpolation,
+        )
 
     def _read(self, id: str) -> tuple[Tensor | None, ...]:
         raw = self._source.scan(id)

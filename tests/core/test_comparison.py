@@ -77,6 +77,15 @@ def test_pairs_without_a_figure_are_left_out_and_counted():
     json.dumps(made.as_json())
 
 
+def test_figures_that_were_measured_in_different_ways_are_not_comparable():
+    usual = {"way": "a", "other": 1}
+    told = ["Measured in different ways: way is a here, b there; figures are not comparable."]
+    assert compare(result(BASE), result(BASE, set={"way": "b"}), usual).notes == told
+    assert compare(result(BASE, set={"way": "a"}), result(BASE, set={"way": "b"}), usual).notes == told
+    assert compare(result(BASE, set={"way": "a"}), result(BASE), usual).notes == []
+    assert compare(result(BASE), result(BASE, set={"more": 2}), usual).notes == []
+
+
 def test_no_common_pair():
     other = result(BASE)
     for pair in other["pairs"]:
@@ -93,6 +102,7 @@ def test_no_common_pair():
         ("[]", "no result of cst"),
         ('{"backend": "toy"}', "no result of cst"),
         ('{"backend": "toy", "model": "m", "fingerprint": "f", "pairs": [{"dice": 1}]}', "no result of cst"),
+        ('{"backend": "toy", "model": "m", "fingerprint": "f", "set": [], "pairs": []}', "no result of cst"),
         (
             '{"backend": "toy", "model": "m", "fingerprint": "f", "pairs": [{"id": "a", "dice": "1"}]}',
             "no result of cst",

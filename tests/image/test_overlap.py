@@ -1,10 +1,13 @@
 """Which labels count, and as what."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from cst_core.field import DisplacementField, Grid
+from cst_core.label_maps import warp_labels
 from cst_core.plugin import EvalCase
 from cst_image.case import ImageCase
 from cst_image.overlap import mean, name_of, overlap
@@ -38,6 +41,21 @@ def test_a_field_that_brings_labels_onto_one_another():
     assert found.after == {1: 1.0}
     assert torch.equal(found.warped, found.fixed)
     assert found.warped.dtype == torch.uint8
+
+
+def test_labels_are_warped_by_nearest_neighbour_unless_the_case_says_otherwise():
+    labels = torch.zeros(SHAPE, dtype=torch.uint8)
+    labels[4:8, 3:7, 2:6] = 1
+    nearest = case(labels, labels)
+    smooth = replace(nearest, label_interpolation="label")
+    field = DisplacementField(0.4 * torch.tensor(GRID.spacing).view(3, 1, 1, 1).expand(3, *SHAPE), GRID)
+    found, smoother = overlap(nearest, field), overlap(smooth, field)
+    assert found is not None
+    assert smoother is not None
+    assert found.after == {1: 1.0}
+    assert torch.equal(smoother.warped, warp_labels(labels, field.vectors, GRID.spacing))
+    assert smoother.after[1] < 1.0
+    assert smoother.before == found.before
 
 
 def test_a_label_that_one_scan_lacks_is_skipped():

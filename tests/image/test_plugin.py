@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from cst_core import plugins
+from cst_core.cli_evaluate import usual_measures
 from cst_core.field import DisplacementField, Grid
 from cst_core.plugin import EvalCase
 from cst_image.backend import ImageBackend
 from cst_image.case import ImageCase
 from cst_image.config import ImageConfig
 from cst_image.pair import ImagePair
-from cst_image.plugin import PLUGIN, at_test
+from cst_image.plugin import PLUGIN, at_test, score_field
 
 SHAPE, SPACING = (16, 14, 12), (1.0, 2.0, 1.5)
 GRID = Grid.of(SHAPE, SPACING)
@@ -171,3 +172,17 @@ def test_labels_smoothness_is_not_read_at_test_time(monkeypatch: pytest.MonkeyPa
         backend = PLUGIN.backend(QUICK.model_copy(update={"smoothness": weight}), "cpu")
         scores.append(PLUGIN.score(backend, PLUGIN.untrained(backend, 0), case()).sdlogj_l2r)
     assert scores[0] == scores[1]
+
+
+def test_what_changes_figures_and_not_registrations():
+    usual = usual_measures(PLUGIN)
+    assert usual == {"label_interpolation": "nearest"}
+    found = []
+    for value in ("nearest", "label"):
+        one = PLUGIN.read_data("phantom", None, ImageConfig(spacing=16.0, label_interpolation=value), "cpu").test[0]
+        field = DisplacementField(torch.full((3, *one.pair.grid.shape), 6.0), one.pair.grid)
+        found.append(score_field(one, field, 0.0))
+    nearest, label = found
+    assert nearest.dice != label.dice
+    assert nearest.dice_initial == label.dice_initial
+    assert nearest.sdlogj == label.sdlogj

@@ -112,6 +112,8 @@ def test_label_maps_are_read_for_cases_alone_and_only_if_both_are_there():
     assert int(case.moving_labels.unique()) == ord("b")
     one.case(("b", "a"))
     assert set(source.reads.values()) == {1}
+    assert case.label_interpolation == "nearest"
+    assert store(source, label_interpolation="label").case(("a", "b")).label_interpolation == "label"
 
 
 def test_padding_is_air_background_and_outside_the_mask():
