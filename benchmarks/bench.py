@@ -59,6 +59,8 @@ class Study(NamedTuple):
     """None: the classical ones, and the others whose environments there are."""
     shipped: tuple[str, str] | None
     """The weights, as `benchmarks.model_row` takes them, and what their rows are called."""
+    target: str = SELF
+    """SDlogJ at which all are compared once more; ``self``: that of self-training."""
 
 
 SMALL = (
@@ -109,6 +111,7 @@ FULL = (
         peers=(_IMAGES, "--preset", "small"),
         tools=None,
         shipped=("hippocampus", "self (three stages)"),
+        target="0.094",  # self-training's own, .115, is beyond what other tools can be made to do
     ),
     Study(
         name="abdomen",
@@ -181,7 +184,7 @@ def commands_of(
     yield [
         *("-m", "benchmarks.supervisions", "--backend", study.backend, "--name", study.name, *shared),
         *(*folds, *study.options, "--supervision", SELF, *rivals, "--seeds", *seeds),
-        *("--target-sdlogj", SELF, "--measure", "--runs", str(runs)),
+        *("--target-sdlogj", study.target, "--measure", "--runs", str(runs)),
     ]
     # the file has a target once self-training is in it
     target = json.loads(file.read_text()).get("target_sdlogj") if file.exists() else None

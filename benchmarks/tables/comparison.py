@@ -166,12 +166,12 @@ def _caption(file: str, result: Mapping[str, Any], every: Mapping[tuple[str, str
     target = result.get("target_sdlogj")
     seeds = sorted({seed for entry in every.values() for seed in entry.seeds})
     said = [
-        f"From `{file}`, commit {result.get('commit', 'unknown')}: {' or '.join(map(str, counts))} pairs"
+        f"From `{file}`: {' or '.join(map(str, counts))} pairs"
         + (f", {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}." if seeds else "."),
         "Mean ± standard deviation over pairs (over seeds, where there are several), each pair the mean of its seeds; "
         "p: Wilcoxon's signed-rank test against self-training, pair by pair, two-sided; bold: the best that saw "
         "nothing but scans. SDlogJ by Learn2Reg's definition.",
-        f"Matched: regularisation such that the mean SDlogJ is {fixed(target, 3)}, self-training's." if target else "",
+        f"Matched: regularisation such that the mean SDlogJ is {fixed(target, 3)}." if target else "",
         f"Processor: {cpu.get('name', 'unknown')}, {cpu.get('cores', '?')} cores, {cpu.get('threads', '?')} threads; "
         f"cst {versions.get('cst', '?')}, torch {versions.get('torch', '?')}.",
     ]

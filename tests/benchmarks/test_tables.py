@@ -122,7 +122,7 @@ def test_the_table():
     assert "The target was not reached: mind." in text
     assert cells["self-training"][10:] == [NONE] * 3
     assert "A CPU, 2 cores, 2 threads" in text
-    assert "commit abc: 8 pairs, seeds 0, 1." in text
+    assert "`: 8 pairs, seeds 0, 1." in text
 
 
 def test_no_matched_rows_no_columns():
