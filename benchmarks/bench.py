@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench small [--out runs/bench]
     python -m benchmarks.bench full --data FOLDER [--out runs/bench-full] [--studies lungs ...] [--seeds 0 ...]
-        [--results FOLDER]
+        [--rivals mind ...] [--tools greedy ...] [--results FOLDER]
 
 ``small``: both phantoms, one stage of quick settings, self-training and two rivals; the rows stay in --out, the tables
 are printed. ``full``: the data sets that FOLDER holds, three seeds, every supervision that the backends offer, the
@@ -137,6 +137,7 @@ def main() -> None:
     for study in SMALL if small else FULL:
         if options.studies and study.name not in options.studies:
             continue
+        study = study._replace(rivals=options.rivals or study.rivals, tools=options.tools or study.tools)
         data = "phantom" if small else str(options.data / study.folder)
         if not small and not Path(data).is_dir():
             print(f"{study.name}: there is no {data}; left out", flush=True)
@@ -161,6 +162,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the data sets; of full alone")
     parser.add_argument("--studies", nargs="+", choices=[study.name for study in (*SMALL, *FULL)])
     parser.add_argument("--seeds", nargs="+", help="default: 0; of full 0 1 2")
+    parser.add_argument("--rivals", nargs="+", metavar="NAME", help="supervisions beside self-training; default: all")
+    parser.add_argument("--tools", nargs="+", metavar="NAME", help="default: all that are there")
     parser.add_argument("--out", type=Path, help="folder of the runs")
     parser.add_argument("--results", type=Path, help="folder of the rows; default: --out, of full benchmarks/results")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -55,23 +55,13 @@ def test_all_are_matched_once_there_is_a_target(tmp_path: Path):
 def test_a_part_is_run_and_its_rows_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "HippocampusMR").mkdir()
     (tmp_path / "AbdomenCTCT").mkdir()
-    words = [
-        "bench",
-        "full",
-        "--data",
-        str(tmp_path),
-        "--results",
-        str(tmp_path),
-        "--studies",
-        "abdomen",
-        "--seeds",
-        "4",
-    ]
-    monkeypatch.setattr("sys.argv", words)
+    there = ["--data", str(tmp_path), "--results", str(tmp_path)]
+    chosen = ["--studies", "abdomen", "--seeds", "4", "--rivals", "mind", "--tools", "greedy"]
+    monkeypatch.setattr("sys.argv", ["bench", "full", *there, *chosen])
     asked = []
 
     def commands_of(study: bench.Study, data: str, file: Path, *others: object):
-        asked.append((study.name, data, others[-1]))
+        asked.append((study.name, study.rivals, study.tools, data, others[-1]))
         file.write_text("{}")
         return [["-c", "pass"]]
 
@@ -81,7 +71,7 @@ def test_a_part_is_run_and_its_rows_are_shown(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SystemExit) as end:
         bench.main()
     assert end.value.code == 0
-    assert asked == [("abdomen", str(tmp_path / "AbdomenCTCT"), ["4"])]
+    assert asked == [("abdomen", ["mind"], ["greedy"], str(tmp_path / "AbdomenCTCT"), ["4"])]
     assert shown == [([tmp_path / "comparison_abdomen.json"], False)]
 
 
