@@ -38,6 +38,7 @@ _TUNE = ("--tune-pairs", "16")
 _ONE_STAGE = ("--set", "stages=1")
 _SHORT = ("--set", "max_train_pairs=50", "--set", "iterations=150")
 _H_ALONE = ("--also", "adam=false:h alone")
+_PUBLISHED = ("--also", "weight=10,rounds=4,second_warp=false,smooth=false:published solver")
 
 
 class Study(NamedTuple):
@@ -95,7 +96,7 @@ FULL = (
         backend="points",
         folder="LungKeypoints",
         folds=("1", "2", "3", "4", "5"),
-        options=("--preset", "best", "--set", "epochs=8", "--set", "extra_pairs=false"),
+        options=("--preset", "best", "--set", "epochs=8", "--set", "extra_pairs=false", *_PUBLISHED),
         rivals=None,
         peers=(_POINTS,),
         tools=None,

@@ -14,7 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.tables.comparison import comparison_section
+from benchmarks.tables.comparison import comparison_tables, origins
 from benchmarks.tables.pages import DOCS, PAGES, RESULTS, rendered
 
 
@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument("--show", type=Path, nargs="+", metavar="FILE")
     options = parser.parse_args()
     for file in options.show or ():
-        print(f"{file.stem}\n\n{comparison_section(file.name, json.loads(file.read_text()))}")
+        result = json.loads(file.read_text())
+        print(f"{file.stem}\n\n{comparison_tables(file.name, result)}\nHow each was made:\n\n{origins(result)}")
     if not options.show:
         options.out.mkdir(parents=True, exist_ok=True)
         for name, page in PAGES.items():

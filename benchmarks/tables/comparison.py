@@ -47,7 +47,15 @@ class Numbers(NamedTuple):
 
 
 def comparison_section(file: str, result: Mapping[str, Any]) -> str:
-    """Everything that a page says of one comparison: a table for each way of registering, and how each was made."""
+    """What a page says of one comparison; how each row was made stays closed until it is wanted (GitHub and mkdocs)."""
+    tables = comparison_tables(file, result)
+    if not result["rows"]:
+        return tables
+    return f"{tables}\n<details markdown>\n<summary>How each was made</summary>\n\n{origins(result)}\n</details>\n"
+
+
+def comparison_tables(file: str, result: Mapping[str, Any]) -> str:
+    """One table for each way of registering."""
     if not result["rows"]:
         return f"`{file}` has no rows.\n"
     every = entries(result["rows"])
@@ -58,7 +66,7 @@ def comparison_section(file: str, result: Mapping[str, Any]) -> str:
         lines = numbers(these, quality, way, result.get("target_sdlogj"))
         title = f"**{_first_upper(way)}**\n\n" if way else ""
         parts.append(title + _rendered(lines, quality) + "\n" + "".join(_notes(lines)))
-    return f"{_caption(file, result, every)}\n\n" + "\n".join(parts) + "\n" + _made_by(every)
+    return f"{_caption(file, result, every)}\n\n" + "\n".join(parts)
 
 
 def numbers(
@@ -178,9 +186,10 @@ def _caption(file: str, result: Mapping[str, Any], every: Mapping[tuple[str, str
     return " ".join(part for part in said if part)
 
 
-def _made_by(every: Mapping[tuple[str, str], Entry]) -> str:
+def origins(result: Mapping[str, Any]) -> str:
+    """How each row was made: version, threads, commit and settings, a table."""
     rows = []
-    for entry in every.values():
+    for entry in entries(result["rows"]).values():
         row = entry.rows[0]
         commits = ", ".join(sorted({str(one.get("commit")) for one in entry.rows}))
         threads = str(row.get("threads") or NONE)
@@ -195,7 +204,7 @@ def _made_by(every: Mapping[tuple[str, str], Entry]) -> str:
             ]
         )
     heads = ["method", "setting", "version", "threads", "commit", "settings"]
-    return f"How each was made:\n\n{table(heads, rows, left=6)}"
+    return table(heads, rows, left=6)
 
 
 def _name(entry: Entry | None) -> str:
