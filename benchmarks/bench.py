@@ -34,7 +34,6 @@ from cst_core.choose_supervision import offered
 SELF = "self"
 _SEEDS = ("0", "1", "2")
 _IMAGES, _POINTS = "benchmarks.peers.compare_images", "benchmarks.peers.compare_points"
-_TUNE = ("--tune-pairs", "16")
 _ONE_STAGE = ("--set", "stages=1")
 _SHORT = ("--set", "max_train_pairs=50", "--set", "iterations=150")
 _H_ALONE = ("--also", "adam=false:h alone")
@@ -108,7 +107,7 @@ FULL = (
         backend="image",
         folder="HippocampusMR",
         folds=("1",),
-        options=("--preset", "small", *_ONE_STAGE, *_H_ALONE, *_TUNE),
+        options=("--preset", "small", *_ONE_STAGE, *_H_ALONE),
         rivals=None,
         peers=(_IMAGES, "--preset", "small"),
         tools=None,
