@@ -9,6 +9,7 @@ package: its environment holds what the adapter needs, its binaries are named by
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 
@@ -38,11 +39,17 @@ def main() -> None:
 
 
 def install(name: str, torch: str, index: str) -> None:
-    """One environment. Raises CalledProcessError where venv or pip fails."""
+    """One environment; none is left that lacks its packages. Raises CalledProcessError where venv or pip fails."""
     folder = ENVIRONMENTS / name
-    if not (folder / "bin" / "python").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", *pip_arguments(name, torch, index)], check=True)
+    is_new = not (folder / "bin" / "python").exists()
+    try:
+        if is_new:
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(folder / "bin" / "python"), "-m", "pip", *pip_arguments(name, torch, index)], check=True)
+    except subprocess.CalledProcessError:
+        if is_new:  # where there is a folder, a tool counts as installed
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def pip_arguments(name: str, torch: str, index: str) -> list[str]:
