@@ -70,7 +70,7 @@ PAGES = {
                 + _RESULT
                 + "comparison_hippocampus_consecutive.json",
             ),
-            Part("Abdomen, CT at 4 mm, labels at 8 mm", "comparison_abdomen.json", comparison_section, _FULL),
+            Part("Abdomen, CT at 4 mm, the three listed pairs", "comparison_abdomen.json", comparison_section, _FULL),
             Part(
                 "Abdomen, CT at 4 mm, twenty pairs of training scans",
                 "comparison_abdomen_training_pairs.json",
