@@ -126,12 +126,12 @@ def _draw(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
 
 
 def _curves(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Mapping[str, float]]]]:
-    """By method: a run's figures by stage, one a seed."""
+    """By method: a run's figures by stage, one a seed. Not of what has a table of its own (``self, labels at 8 mm``)."""
     if "rows" not in result:
         return {"self-training": [result["stages"]]}
     found: dict[str, list[Mapping[str, Mapping[str, float]]]] = {}
     for row in result["rows"]:
-        if row.get("stages") and row["setting"] == "default":
+        if row.get("stages") and row["setting"] == "default" and ", " not in row["method"]:
             found.setdefault("self-training" if row["method"] == "self" else row["method"], []).append(row["stages"])
     return found
 
@@ -148,7 +148,7 @@ def _colours(panels: Sequence[Panel]) -> dict[str, str]:
 
 
 def _has_curves(file: Path) -> bool:
-    return file.exists() and any(row.get("stages") for row in json.loads(file.read_text())["rows"])
+    return file.exists() and bool(_curves(json.loads(file.read_text())))
 
 
 if __name__ == "__main__":
