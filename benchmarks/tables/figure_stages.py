@@ -126,7 +126,7 @@ def _draw(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
 
 
 def _curves(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Mapping[str, float]]]]:
-    """By method: a run's figures by stage, one a seed. Not of what has a table of its own (``self, labels at 8 mm``)."""
+    """By method: figures by stage, one a seed. Not of what has a table of its own (``self, labels at 8 mm``)."""
     if "rows" not in result:
         return {"self-training": [result["stages"]]}
     found: dict[str, list[Mapping[str, Mapping[str, float]]]] = {}
