@@ -33,7 +33,7 @@ def main() -> None:
     """Evaluate, print the row, write it."""
     options = arguments()
     torch.set_num_threads(options.threads)
-    about = circumstances(options.threads)
+    plugin, about = plugins.load(options.backend), circumstances(options.threads)
     scores: list[PairScore] = []
     settings: dict[str, Any] = {"model": options.model, "supervision": SELF, "at_test": list(options.set)}
     for fold in options.fold:
@@ -43,7 +43,6 @@ def main() -> None:
             setting = matched(options, reference, fold)
             assignments.append(setting)
             settings["at_test"].append(setting)
-        plugin = plugins.load(options.backend)
         model = load_model(reference, plugin, "cpu", assignments)
         settings["supervision"] = model.about.get("supervision", SELF)
         cases = plugin.read_data(options.data, fold, model.config, "cpu").split(options.split)
