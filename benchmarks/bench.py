@@ -124,6 +124,7 @@ FULL = (
         peers=(_IMAGES, "--preset", "coarse"),
         tools=None,
         shipped=("abdomen", "best"),
+        target="0.114",  # for the same reason; .14 of itself
     ),
 )
 
