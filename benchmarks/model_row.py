@@ -44,7 +44,7 @@ def main() -> None:
             assignments.append(setting)
             settings["at_test"].append(setting)
         model = load_model(reference, plugin, "cpu", assignments)
-        settings["supervision"] = model.about.get("supervision", SELF)
+        settings["supervision"] = model.about.get("supervision", SELF) if model.file else None
         cases = plugin.read_data(options.data, fold, model.config, "cpu").split(options.split)
         scores += evaluate(plugin, model.backend, model.network, cases)
     row = row_of_model(options.method, options.seed, settings, scores, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def toy(monkeypatch: pytest.MonkeyPatch):
     torch.set_num_threads(1)
     yield plugins.load("toy")
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def smooth(toy, monkeypatch: pytest.MonkeyPatch):
+    """The toy with SDlogJ = 1 / sharpness, so 0.1 by default."""
+    kind, score = type(toy), type(toy).score
+    figure = lambda self, backend, network, case: replace(  # noqa: E731
+        score(self, backend, network, case), sdlogj_l2r=1.0 / backend.config.sharpness
+    )
+    monkeypatch.setattr(kind, "score", figure)
+    monkeypatch.setattr(kind, "regularisation", "sharpness", raising=False)
 
 
 @pytest.fixture

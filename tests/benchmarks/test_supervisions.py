@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -19,17 +18,6 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
         supervisions.main()
     return int(end.value.code or 0)
-
-
-@pytest.fixture
-def smooth(toy, monkeypatch: pytest.MonkeyPatch):
-    """The toy with SDlogJ = 1 / sharpness, so 0.1 by default."""
-    kind, score = type(toy), type(toy).score
-    figure = lambda self, backend, network, case: replace(  # noqa: E731
-        score(self, backend, network, case), sdlogj_l2r=1.0 / backend.config.sharpness
-    )
-    monkeypatch.setattr(kind, "score", figure)
-    monkeypatch.setattr(kind, "regularisation", "sharpness", raising=False)
 
 
 @pytest.mark.usefixtures("smooth")
