@@ -58,7 +58,8 @@ def test_a_point_that_no_one_meets_costs_in_one_direction_only():
 def test_roughness_of_a_constant_and_of_a_shear():
     fixed = lattice()
     near = nearest(fixed, fixed, 7)
-    assert float(roughness(torch.full_like(fixed, 7.0), near)) == 0
+    # the mean of equal numbers may round, as the processor adds them
+    assert float(roughness(torch.full_like(fixed, 7.0), near)) == pytest.approx(0, abs=1e-9)
     slope = torch.tensor([0.3, 0.0, 0.0])
     field = fixed[:, :1] * slope
     expected = 0.3 * (fixed[near[:, 1:], 0] - fixed[:, None, 0]).abs().mean()
