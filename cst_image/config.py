@@ -123,6 +123,10 @@ class ImageConfig(Settings):
     """Of the summed mean squared forward differences, for labels (published code: 0.65)."""
     test_smoothness: float = Field(default=0.65, ge=0)
     """The same at test time (published test script: 6.5)."""
+    divergence: float = Field(default=0.0, ge=0)
+    """Of the mean squared divergence, the change of volume, for labels (published: none)."""
+    test_divergence: float = Field(default=0.0, ge=0)
+    """The same at test time."""
     field_smoothing: int = Field(default=3, ge=0)
     """3-box means of the optimised field at every step (published code)."""
     final_smoothing: int = Field(default=3, ge=0)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cst_image.divergence import add_divergence_gradient
 from cst_image.feature_difference import FeatureDifference
 from cst_image.lattice import box_means, box_means_adjoint
 from cst_image.roughness import add_roughness_gradient
@@ -25,6 +26,8 @@ class InstanceSettings(NamedTuple):
     smoothness: float = 0.65
     smoothing: int = 3
     """3-box means of the parameters that make the field."""
+    divergence: float = 0.0
+    """Not in the paper."""
 
 
 def instance_optimisation(
@@ -37,6 +40,7 @@ def instance_optimisation(
     """The field u, in voxels, that minimises, from ``start``,
 
         data_weight * mean |moving(x + u(x)) - fixed(x)|^2 + smoothness * sum over axes of mean |forward difference|^2
+        + divergence * mean (div u)^2
 
     u is the smoothed parameter, so that it is smooth whatever the gradient is. ``weight``: see `FeatureDifference`.
     """
@@ -49,6 +53,7 @@ def instance_optimisation(
         field = box_means(parameter, settings.smoothing)
         gradient = difference(field).gradient.mul_(settings.data_weight)
         add_roughness_gradient(gradient, field, settings.smoothness)
+        add_divergence_gradient(gradient, field, settings.divergence)
         # 2. in the parameter, and Adam
         gradient = box_means_adjoint(gradient, settings.smoothing)
         adam_step(parameter, gradient, first, second, step, settings.rate)

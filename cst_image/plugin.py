@@ -125,8 +125,9 @@ def score_field(case: EvalCase[ImagePair], field: DisplacementField, seconds: fl
 
 
 def at_test(backend: ImageBackend) -> ImageBackend:
-    """The same backend with the smoothness of test time."""
-    config = backend.config.model_copy(update={"smoothness": backend.config.test_smoothness})
+    """The same backend with the smoothness and the divergence's weight of test time."""
+    config = backend.config
+    config = config.model_copy(update={"smoothness": config.test_smoothness, "divergence": config.test_divergence})
     made = ImageBackend(config, backend.device)
     made.optimise = backend.optimise  # with what it has recorded
     return made

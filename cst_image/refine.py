@@ -93,6 +93,7 @@ def optimised(
         config.data_weight * config.instance_scale**2,
         config.smoothness,
         config.field_smoothing,
+        config.divergence,
     )
     voxel = field.new_tensor(spacing)[:, None, None, None]
     return voxel * backend.optimise(fixed, moving, field / voxel, weight, settings=settings)

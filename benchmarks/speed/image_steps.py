@@ -19,6 +19,7 @@ from cst_image.config import ImageConfig
 from cst_image.consistency import make_consistent
 from cst_image.correlation import candidate_displacements, matching_cost
 from cst_image.coupled_convex import coupled_convex
+from cst_image.divergence import add_divergence_gradient
 from cst_image.feature_difference import FeatureDifference
 from cst_image.instance import InstanceSettings, adam_step, instance_optimisation
 from cst_image.lattice import box_means, lattice_shape
@@ -177,9 +178,15 @@ def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tenso
         add_roughness_gradient(gradient, start, config.smoothness)
         return gradient
 
+    def diverge() -> Tensor:
+        gradient = torch.zeros_like(start)
+        add_divergence_gradient(gradient, start, 1.0)
+        return gradient
+
     means = 3 * smoothing * 3 * 3 * sites, 2 * 3 * sites
     differences = sites * (34 * channels + 60), sites * (2 * channels + 7)
     roughnesses = 3 * 3 * 4 * sites, 3 * 3 * sites
+    divergences = (6 + 3 * 3) * sites, (3 + 2 + 3) * sites
     adams = 3 * sites * 12, 3 * sites * 7
     step = [sum(part) for part in zip(differences, means, means, adams, roughnesses, strict=True)]
     return [
@@ -200,6 +207,12 @@ def field_steps(config: ImageConfig, fixed: Tensor, moving: Tensor, start: Tenso
             rough,
             lambda: textbook.roughness_gradient(start, config.smoothness),
             *roughnesses,
+        ),
+        Step(
+            "gradient of the divergence",
+            diverge,
+            lambda: textbook.divergence_gradient(start, 1.0),
+            *divergences,
         ),
         Step("one Adam update", adam, lambda: plain_adam(gradient, config.adam_rate), *adams),
         Step(

@@ -66,6 +66,16 @@ def roughness_gradient(field: Tensor, weight: float) -> Tensor:
     return weight * torch.autograd.grad(rough, field)[0]
 
 
+def divergence_gradient(field: Tensor, weight: float) -> Tensor:
+    """Of the mean squared divergence by central differences, by autograd."""
+    field = field.detach().requires_grad_()
+    inner = (slice(1, -1),) * 3
+    with torch.enable_grad():
+        parts = [torch.gradient(field[axis], dim=axis)[0][inner] for axis in range(3)]
+        squared = torch.stack(parts).sum(0).square().mean()
+    return weight * torch.autograd.grad(squared, field)[0]
+
+
 def inverse(vectors: Tensor, spacing: Sequence[float], most: int, solved: float) -> Tensor:
     """The field v with v(y) + u(y + v(y)) = 0 by fixed-point steps of all voxels, halved where they lead no closer."""
     found, step = torch.zeros_like(vectors), torch.ones_like(vectors[0])

@@ -91,6 +91,7 @@ def test_presets_are_valid_and_the_papers_is_as_published():
     assert (paper.adam_rounds, paper.instance_blocks) == (1, (2,))
     assert (paper.adam_steps, paper.adam_rate, paper.instance_channels, paper.instance_scale) == (50, 1.0, 32, 5.0)
     assert (paper.data_weight, paper.smoothness, paper.test_smoothness) == (12.0, 0.65, 6.5)
+    assert (paper.divergence, paper.test_divergence) == (0.0, 0.0)
     assert (paper.field_smoothing, paper.final_smoothing) == (3, 3)
     assert (paper.sigma_first, paper.sigma_second, paper.window) == (0.075, 0.05, (-200.0, 300.0))
     assert (train.stages, train.iterations, train.batch_size, train.margin) == (8, 1000, 2, 8)
@@ -140,6 +141,7 @@ def as_it_is() -> Tensor:
         ("instance_scale", 0.1),
         ("data_weight", 0.01),
         ("smoothness", 50.0),
+        ("divergence", 50.0),
         ("field_smoothing", 1),
         ("final_smoothing", 0),
     ],

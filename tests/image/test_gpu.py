@@ -106,7 +106,7 @@ def test_instance_optimisation(there: There):
     """Adam's first steps are signs: where a gradient is nearly zero they differ, so almost all voxels must agree."""
     moving = box_means(random(8, *SHAPE), 2)
     fixed = warp(moving, torch.full((3, *SHAPE), 0.7), (1.0, 1.0, 1.0))
-    start, weight, settings = torch.zeros(3, *SHAPE), torch.ones(SHAPE), InstanceSettings(20, 0.1)
+    start, weight, settings = torch.zeros(3, *SHAPE), torch.ones(SHAPE), InstanceSettings(20, 0.1, divergence=0.2)
     here = instance_optimisation(fixed, moving, start, weight, settings)
     other = instance_optimisation(*map(there, (fixed, moving, start, weight)), settings).cpu()
     error = (here - other).abs()
@@ -176,7 +176,7 @@ def test_training_on_cuda_ends_like_training_on_the_cpu():
 
 def test_all_tensors_are_made_on_the_pairs_device():
     """On torch's device without memory: an operation that mixes it with the CPU fails there as on CUDA."""
-    backend = ImageBackend(SMALL, "meta")
+    backend = ImageBackend(SMALL.model_copy(update={"divergence": 0.2}), "meta")
     there, label = pair("meta"), torch.zeros(3, 20, 16, 18, device="meta")
     network = backend.untrained(0)
     for found in backend.register(network, there):

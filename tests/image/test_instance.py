@@ -26,7 +26,14 @@ def loss_of(field: Tensor, fixed: Tensor, moving: Tensor, weight: Tensor, settin
     squares = (warp(moving, field, (1.0, 1.0, 1.0)) - fixed).square().mean(0)
     data = (squares * weight).sum() / weight.sum()
     forward = (field[:, 1:] - field[:, :-1], field[:, :, 1:] - field[:, :, :-1], field[..., 1:] - field[..., :-1])
-    return settings.data_weight * data + settings.smoothness * sum(part.square().mean() for part in forward)
+    rough = sum(part.square().mean() for part in forward)
+    inner = slice(1, -1)
+    change = (
+        field[0, 2:, inner, inner] - field[0, :-2, inner, inner]
+        + field[1, inner, 2:, inner] - field[1, inner, :-2, inner]
+        + field[2, inner, inner, 2:] - field[2, inner, inner, :-2]
+    ) / 2  # fmt: skip
+    return settings.data_weight * data + settings.smoothness * rough + settings.divergence * change.square().mean()
 
 
 def plain(fixed: Tensor, moving: Tensor, start: Tensor, weight: Tensor, settings: InstanceSettings) -> Tensor:
@@ -43,6 +50,7 @@ SETTINGS = [
     InstanceSettings(steps=10),
     InstanceSettings(steps=10, rate=0.1, data_weight=3.0, smoothness=5.0, smoothing=1),
     InstanceSettings(steps=10, rate=0.3, smoothness=0.0, smoothing=0),
+    InstanceSettings(steps=10, rate=0.1, data_weight=3.0, smoothness=0.5, smoothing=1, divergence=4.0),
 ]
 
 

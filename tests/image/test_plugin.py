@@ -134,11 +134,13 @@ def test_unnamed_labels_go_by_their_number():
     assert PLUGIN.score(Shifting(), nn.Identity(), bare).dice_per_label == {"1": 1.0, "4": 1.0}
 
 
-def test_test_time_has_its_own_smoothness():
-    backend = PLUGIN.backend(QUICK.model_copy(update={"smoothness": 0.1, "test_smoothness": 7.0}), "cpu")
+def test_test_time_has_its_own_regularisation():
+    labels, test = {"smoothness": 0.1, "divergence": 0.2}, {"test_smoothness": 7.0, "test_divergence": 8.0}
+    backend = PLUGIN.backend(QUICK.model_copy(update=labels | test), "cpu")
     tested = at_test(backend)
     assert (tested.config.smoothness, backend.config.smoothness) == (7.0, 0.1)
-    assert tested.config.model_copy(update={"smoothness": 0.1}) == backend.config
+    assert (tested.config.divergence, backend.config.divergence) == (8.0, 0.2)
+    assert tested.config.model_copy(update=labels) == backend.config
     assert tested.device == backend.device
 
 

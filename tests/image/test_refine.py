@@ -216,6 +216,7 @@ def test_consistency_then_second_warp_then_adam(pair):
         {"data_weight": 0.01},
         {"instance_scale": 0.1},
         {"smoothness": 100.0},
+        {"divergence": 100.0},
         {"field_smoothing": 0},
         {"instance_channels": 3},
         {"standardise": False},
