@@ -1,6 +1,6 @@
 """How much a field changes volumes, and the gradient of it that instance optimisation adds at every step.
 
-With the roughness this is the energy of a linear elastic body, mu |grad u|^2 + (lambda + mu) (div u)^2 up to its boundary
+With the roughness it is the energy of an elastic body, mu |grad u|^2 + (lambda + mu) (div u)^2, but for its edge
 (Broit 1981, Optimal Registration of Deformed Images; Modersitzki 2004, Numerical Methods for Image Registration).
 Roughness alone resists a shear and a change of volume alike, though tissue shears more easily than it shrinks, and it
 is by shrinking that a field hides what it cannot match.
