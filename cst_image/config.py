@@ -201,6 +201,8 @@ _SMALL: dict[str, Any] = {
     "first_towers": 1,
     "adam_rounds": 3,
     "instance_blocks": (1,),
+    "test_smoothness": 0.4,
+    "test_divergence": 0.2,
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }
@@ -212,7 +214,8 @@ _COARSE: dict[str, Any] = {
     "first_towers": 1,
     "instance_blocks": (1,),
     "smoothness": 1.0,
-    "test_smoothness": 1.0,
+    "test_smoothness": 0.3,
+    "test_divergence": 0.6,
     "final_smoothing": 1,
     "max_train_pairs": 60,
 }
@@ -225,6 +228,7 @@ _QUICK: dict[str, Any] = {
     "strides": (2, 1, 2, 1),
     "first_towers": 1,
     "instance_blocks": (1,),
+    "test_divergence": 0.3,
     "final_smoothing": 1,
     "max_train_pairs": 28,
 }
