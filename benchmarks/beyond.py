@@ -30,9 +30,10 @@ from cst_core.lazy import pairs_of
 from cst_core.plugin import Dataset
 from cst_core.training import train_stage
 from cst_image.backend import ImageBackend
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.pair import ImagePair
 from cst_image.plugin import PLUGIN
+from cst_image.presets import PRESETS
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "self": {},

@@ -18,9 +18,10 @@ from cst_core.models import Model
 from cst_core.plugin import Dataset, EvalCase, PairScore, Preset, RegisterRequest
 from cst_core.supervision import Supervision
 from cst_image.backend import ImageBackend
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.overlap import mean, name_of, overlap
 from cst_image.pair import ImagePair
+from cst_image.presets import PRESETS
 from cst_image.supervision.choice import SUPERVISIONS, choose
 
 

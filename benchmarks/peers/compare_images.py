@@ -29,9 +29,10 @@ from benchmarks.peers.tools import TOOLS
 from benchmarks.record import circumstances
 from cst_core.config import overridden
 from cst_core.plugin import EvalCase
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.pair import ImagePair
 from cst_image.plugin import PLUGIN
+from cst_image.presets import PRESETS
 
 MATCHED_ON = 8
 """Pairs on which the strength is chosen; labels are not looked at."""

@@ -18,8 +18,9 @@ from benchmarks.peers.own_method import OwnMethod
 from benchmarks.peers.timing_rows import tell
 from benchmarks.peers.tool_method import ToolMethod
 from benchmarks.peers.tools import TOOLS
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.plugin import PLUGIN
+from cst_image.presets import PRESETS
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ import torch
 
 from benchmarks.peers.classical import NAMES, ClassicalMethod
 from cst_core.field import Grid
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.lattice import box_means
 from cst_image.pair import ImagePair
+from cst_image.presets import PRESETS
 
 SHAPE = (32, 30, 28)
 CONFIG = ImageConfig.model_validate(dict(PRESETS["small"].backend) | {"adam_steps": 30})

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cst_core.config import TrainConfig
-from cst_image.config import PRESETS as IMAGE_PRESETS
 from cst_image.config import ImageConfig
+from cst_image.presets import PRESETS as IMAGE_PRESETS
 from cst_points.config import PRESETS as POINTS_PRESETS
 from cst_points.config import PointsConfig
 

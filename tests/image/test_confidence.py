@@ -5,9 +5,10 @@ import torch
 from cst_core.field import DisplacementField, Grid
 from cst_image.backend import ImageBackend
 from cst_image.confidence import MEASURES, confidence, correction, forward_backward, spread
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.intensity import map_intensities
 from cst_image.pair import ImagePair
+from cst_image.presets import PRESETS
 
 SHAPE = (24, 22, 20)
 GRID = Grid.from_affine(SHAPE, blobs.centred_affine(SHAPE, (6.0, 6.0, 6.0)))

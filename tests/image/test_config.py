@@ -10,8 +10,9 @@ from torch import Tensor
 from cst_core.config import TrainConfig
 from cst_core.field import Grid
 from cst_image.backend import ImageBackend
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.pair import ImagePair
+from cst_image.presets import PRESETS
 
 
 @pytest.mark.parametrize(

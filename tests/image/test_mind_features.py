@@ -8,13 +8,14 @@ from cst_core.field import Grid
 from cst_core.models import load_model
 from cst_core.training import self_train
 from cst_image.backend import ImageBackend
-from cst_image.config import PRESETS, ImageConfig
+from cst_image.config import ImageConfig
 from cst_image.lattice import lattice_shape
 from cst_image.mind import mind_ssc
 from cst_image.mind_features import MindFeatures
 from cst_image.network import FeatureCNN
 from cst_image.pair import ImagePair
 from cst_image.plugin import PLUGIN
+from cst_image.presets import PRESETS
 
 SMALL = dict(PRESETS["small"].backend) | {"adam_steps": 10, "adam_rounds": 2, "channels": (4, 4, 8, 8)}
 
