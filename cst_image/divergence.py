@@ -20,7 +20,10 @@ _F = np.float32
 
 
 def divergence(field: Float[Tensor, "3 X Y Z"]) -> Float[Tensor, "x y z"]:
-    """Of a field in voxels, by central differences, at voxels that have a neighbour on each side; differentiable."""
+    """Of a field in voxels, so without a unit: the relative change of volume, to first order; differentiable.
+
+    By central differences, at the voxels that have a neighbour on each side: two fewer along each axis.
+    """
     parts = [_beside(field[axis], axis, 2) - _beside(field[axis], axis, 0) for axis in range(3)]
     return torch.stack(parts).sum(0) / 2
 
@@ -28,7 +31,7 @@ def divergence(field: Float[Tensor, "3 X Y Z"]) -> Float[Tensor, "x y z"]:
 def add_divergence_gradient(gradient: Float[Tensor, "3 X Y Z"], field: Float[Tensor, "3 X Y Z"], weight: float) -> None:
     """Add ``weight`` times the gradient of the mean squared `divergence` in ``field`` to ``gradient``, in place.
 
-    In float32 on the CPU compiled, as `cst_image.roughness.add_roughness_gradient`.
+    Both in voxels. Nothing is added where an axis has fewer than three. In float32 on the CPU compiled, as `cst_image.roughness.add_roughness_gradient`.
     """
     if weight == 0.0 or min(field.shape[1:]) < 3:  # no voxel has neighbours on each side
         return

@@ -27,7 +27,7 @@ class InstanceSettings(NamedTuple):
     smoothing: int = 3
     """3-box means of the parameters that make the field."""
     divergence: float = 0.0
-    """Not in the paper."""
+    """Weight of the mean squared divergence; not in the paper."""
 
 
 def instance_optimisation(
