@@ -31,7 +31,8 @@ def divergence(field: Float[Tensor, "3 X Y Z"]) -> Float[Tensor, "x y z"]:
 def add_divergence_gradient(gradient: Float[Tensor, "3 X Y Z"], field: Float[Tensor, "3 X Y Z"], weight: float) -> None:
     """Add ``weight`` times the gradient of the mean squared `divergence` in ``field`` to ``gradient``, in place.
 
-    Both in voxels. Nothing is added where an axis has fewer than three. In float32 on the CPU compiled, as `cst_image.roughness.add_roughness_gradient`.
+    Both in voxels. Nothing is added where an axis has fewer than three. In float32 on the CPU compiled, as
+    `cst_image.roughness.add_roughness_gradient`.
     """
     if weight == 0.0 or min(field.shape[1:]) < 3:  # no voxel has neighbours on each side
         return
