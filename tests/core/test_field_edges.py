@@ -8,30 +8,29 @@ from types import ModuleType
 import pytest
 import torch
 
-from cst_core import field
+from cst_core import field, grid
 from cst_core.field import DisplacementField, Grid, invert, positions, sample, warp
 
 SHAPE, SPACING = (9, 11, 13), (1.5, 2.0, 0.75)
 
 
-@pytest.fixture
-def unchecked() -> ModuleType:
-    """The module as users import it: here types are checked before a function can refuse a shape in its own words."""
-    spec = importlib.util.spec_from_file_location(field.__name__, field.__file__)
+def unchecked(module: ModuleType) -> ModuleType:
+    """A module as users import it: here types are checked before a function can refuse a shape in its own words."""
+    spec = importlib.util.spec_from_file_location(module.__name__, module.__file__)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    return again
 
 
-def test_volumes_and_fields_that_do_not_fit_are_named(unchecked: ModuleType):
+def test_volumes_and_fields_that_do_not_fit_are_named():
     volume, vectors = torch.zeros(1, 4, 5, 6), torch.zeros(3, 4, 5, 6)
     with pytest.raises(ValueError, match=r"^volume must .* \(X, Y, Z\) or \(C, X, Y, Z\), got \(1, 1, 4, 5, 6\)$"):
-        unchecked.warp(volume[None], vectors, SPACING)
+        unchecked(field).warp(volume[None], vectors, SPACING)
     with pytest.raises(ValueError, match=r"^vectors must have the shape \(3, 4, 5, 6\) as volume, got \(3, 4, 5, 5\)$"):
-        unchecked.warp(volume, vectors[..., :5], SPACING)
-    assert unchecked.warp(volume, vectors, SPACING).shape == volume.shape
+        unchecked(field).warp(volume, vectors[..., :5], SPACING)
+    assert unchecked(field).warp(volume, vectors, SPACING).shape == volume.shape
 
 
 def test_a_field_off_its_grid_is_refused_with_both_shapes():
@@ -45,13 +44,13 @@ def test_a_slice_is_a_grid_and_spacing_is_kept_in_double_precision():
     assert grid.spacing == (0.1, 0.7, 1 / 3)
 
 
-def test_affines_that_are_refused_say_why(unchecked: ModuleType):
+def test_affines_that_are_refused_say_why():
     affine = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
     broken, sheared = affine.clone(), affine.clone()
     broken[0, 3], sheared[0, 1] = torch.nan, 0.5
     for wrong in (broken, affine[:3]):
         with pytest.raises(ValueError, match=r"^affine must be a finite 4x4 matrix, got \[\["):
-            unchecked.Grid(SHAPE, SPACING, wrong)
+            unchecked(grid).Grid(SHAPE, SPACING, wrong)
     with pytest.raises(ValueError, match=r"^the axes of affine must be orthogonal \(resample .* of up to 0\.2425$"):
         Grid.from_affine(SHAPE, sheared)  # atan(0.5 / 2): the cosine is 1 / sqrt(17)
 
