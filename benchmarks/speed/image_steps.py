@@ -108,7 +108,7 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
         Step(
             "warp, one volume",
             lambda: warp(pair.moving, dense, SPACING),
-            None,
+            lambda: textbook.warped(pair.moving, dense, SPACING),
             voxels * (linear + 12),
             voxels * 5,
             rounds,
@@ -116,7 +116,7 @@ def moving_steps(backend: ImageBackend, pair: ImagePair, solved: Tensor, second:
         Step(
             "composition of two fields",
             lambda: compose(field, field, spacing),
-            None,
+            lambda: textbook.composed(field, field, spacing),
             sites * (3 * linear + 15),
             sites * 9,
             rounds,

@@ -17,6 +17,16 @@ from cst_image.instance import InstanceSettings
 _UNIT = (1.0, 1.0, 1.0)
 
 
+def warped(volume: Tensor, vectors: Tensor, spacing: Sequence[float]) -> Tensor:
+    """By ``grid_sample``: so does `warp` where gradients are wanted, and elsewhere not."""
+    return warp(volume, vectors.detach().requires_grad_(), spacing).detach()
+
+
+def composed(first: Tensor, then: Tensor, spacing: Sequence[float]) -> Tensor:
+    """One field, then the other."""
+    return first + warped(then, first, spacing)
+
+
 def box_means(field: Tensor, times: int) -> Tensor:
     """``avg_pool3d`` over the voxels that exist, ``times`` times; ``(C, X, Y, Z)``."""
     for _ in range(times):
@@ -85,7 +95,7 @@ def inverse(vectors: Tensor, spacing: Sequence[float], most: int, solved: float)
         if not bool((residual > solved).any()):
             break
         tried = found + step * missing
-        still = -tried - warp(vectors, tried, spacing)
+        still = -tried - warped(vectors, tried, spacing)
         left = still.norm(dim=0)
         closer = (left < residual) & (residual > solved)
         found, missing = torch.where(closer, tried, found), torch.where(closer, still, missing)
