@@ -19,7 +19,8 @@ _UNIT = (1.0, 1.0, 1.0)
 
 def warped(volume: Tensor, vectors: Tensor, spacing: Sequence[float]) -> Tensor:
     """By ``grid_sample``: so does `warp` where gradients are wanted, and elsewhere not."""
-    return warp(volume, vectors.detach().requires_grad_(), spacing).detach()
+    with torch.enable_grad():
+        return warp(volume, vectors.detach().requires_grad_(), spacing).detach()
 
 
 def composed(first: Tensor, then: Tensor, spacing: Sequence[float]) -> Tensor:

@@ -86,8 +86,8 @@ PAGES = {
     ),
     "ablations.md": Page(
         "What each part is worth",
-        "On the hippocampus, pairs of subjects that were not trained on. Adam penalises changes of volume beside roughness "
-        "at test time, as the preset says, except beyond the paper (`--set test_smoothness=0.65 --set "
+        "On the hippocampus, pairs of subjects that were not trained on. Adam penalises changes of volume beside "
+        "roughness at test time, as the preset says, except beyond the paper (`--set test_smoothness=0.65 --set "
         "test_divergence=0`).\n",
         (
             Part(
