@@ -15,10 +15,10 @@ from cst_core.formats.pair_list import Listed
 from cst_core.register import read_result
 
 SUMMARY = "summary.csv"
-_FAILED = ".failed.txt"
+FAILED = ".failed.txt"
 _BEFORE_AND_AFTER = ("dice", "tre_mm", "ncc")
 FIGURES = (*(f"{name}{when}" for name in _BEFORE_AND_AFTER for when in ("_initial", "")), "displacement_mm",
-           "folding_percent", "sdlogj", "seconds")  # fmt: skip
+           "folding_percent", "sdlogj_l2r", "sdlogj", "seconds")  # fmt: skip
 """Columns of numbers; empty where a pair has none."""
 
 
@@ -36,7 +36,7 @@ class BatchSummary(NamedTuple):
 
 def failure_file(out: Path) -> Path:
     """Where it is said why the pair whose results belong into ``out`` has failed; gone once it has not."""
-    return out.with_name(out.name + _FAILED)
+    return out.with_name(out.name + FAILED)
 
 
 def note_failure(out: Path, error: str | None) -> None:
@@ -52,7 +52,7 @@ def note_failure(out: Path, error: str | None) -> None:
 def finished(pairs: Iterable[Listed], out: Path) -> int:
     """How many pairs have a result or have failed; the folder is listed once, and no file opened."""
     names = set(os.listdir(out))
-    return sum(id in names or id + _FAILED in names for id, _ in pairs)
+    return sum(id in names or id + FAILED in names for id, _ in pairs)
 
 
 def summarise(pairs: Iterable[Listed], out: Path) -> BatchSummary:
@@ -94,7 +94,7 @@ def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"state": "complete", "confidence": (result.get("confidence") or {}).get("verdict")}
     for name in _BEFORE_AND_AFTER:
         row |= {f"{name}_initial": before.get(name), name: after.get(name)}
-    row |= {name: result.get(name) for name in ("folding_percent", "sdlogj")}
+    row |= {name: result.get(name) for name in ("folding_percent", "sdlogj_l2r", "sdlogj")}
     row["displacement_mm"] = (result.get("displacement_mm") or {}).get("mean")
     row["seconds"] = (result.get("seconds") or {}).get("total")
     return row

@@ -20,8 +20,9 @@ from rich.console import Console
 
 from cst_core.errors import ConfigError, DataError
 from cst_core.field import Grid
+from cst_core.files import check_place
 from cst_core.formats.itk_field import FieldFile, open_field
-from cst_core.formats.nifti import Volume, open_nifti, placed, read_grid, read_volume, save_nifti
+from cst_core.formats.nifti import Volume, forms_note, open_nifti, placed, read_grid, read_volume, save_nifti
 from cst_core.formats.niftyreg import NAME as NIFTYREG_NAME
 from cst_core.formats.point_list import Frame, read_points, write_points
 from cst_core.resample import Interpolation, PointsOf, by_file, by_transform, default_outside, resample
@@ -70,10 +71,7 @@ def check_output(out: Path, inputs: list[Path | None], overwrite: bool) -> None:
     """Raise ConfigError where ``out`` is an input, cannot be made, or is there already and may not be replaced."""
     if any(path is not None and path.exists() and path.resolve() == out.resolve() for path in inputs):
         raise ConfigError(f"--out {out}: is one of the inputs, which are never replaced; name another file")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"--out {out}: the folder {out.parent} does not exist; make it first")
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; name a file")
+    check_place("--out", out)
     if out.exists() and not overwrite:
         raise ConfigError(f"--out {out}: exists already; name another file, or pass --overwrite")
 
@@ -118,6 +116,9 @@ def _apply_to_points(options: ApplyOptions, console: Console) -> None:
 def _apply_to_image(options: ApplyOptions, console: Console) -> None:
     assert options.like is not None
     grid, moving = read_grid(options.like), read_volume(options.moving)
+    for path in (options.like, options.moving):
+        if (note := forms_note(path, open_nifti(path))) is not None:
+            _warn(console, note)
     points_of = _points_of(options, grid, moving)
     outside = default_outside(moving, options.interpolation) if options.outside is None else options.outside
     result = resample(moving, points_of, grid, options.interpolation, outside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from cst_core import plugins
-from cst_core.cli_options import choose_evaluation_data
+from cst_core.cli_options import choose_evaluation_data, shareable
 from cst_core.comparison import compare, comparison_table, read_result
 from cst_core.device_memory import memory_advice
 from cst_core.environment import choose_device, version
@@ -19,7 +19,7 @@ from cst_core.errors import ConfigError, DataError
 from cst_core.evaluation import evaluate as score_all
 from cst_core.evaluation import label_table, summary, table
 from cst_core.eventlog import finite
-from cst_core.files import write_atomically
+from cst_core.files import check_place, write_atomically
 from cst_core.models import load_model
 from cst_core.plugin import BackendPlugin
 
@@ -48,19 +48,29 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     """
     plugin = plugins.load(options.backend)
     device = choose_device(options.device)
+    for option, path in (("--json", options.report), ("--picture", options.picture)):
+        check_place(option, path)
     other = _other(options, plugin.name)
     model = load_model(options.model, plugin, device, options.assignments)
     data, fold = choose_evaluation_data(options.data, options.fold, model.file)
     said_fold = "" if fold is None else f", fold {fold}"
-    for line in (f"Data: {data}{said_fold}, {options.split} pairs", f"Model: {model.description}"):
+
+    def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"Data: {data}{said_fold}, {options.split} pairs")
+    say(f"Model: {model.description}")
     usual = usual_measures(plugin)
     values = model.config.model_dump(mode="json")
     settings = {**model.settings, **{key: values[key] for key in usual if values[key] != usual[key]}}
     if settings:
         said = ", ".join(f"{key} = {value}" for key, value in settings.items())
-        console.print(f"Set: {said}", markup=False, highlight=False, soft_wrap=True)
+        say(f"Set: {said}")
     dataset = plugin.read_data(data.source, fold, model.config, device)
+    for note in (*(dataset.train_notes if options.split == "train" else ()), *dataset.notes):
+        say(f"  {note}")
+    if (seen := seen_note(model.about, dataset.source, fold, options.split)) is not None:
+        say(f"  {seen}")
     cases = dataset.split(options.split)
     if not cases:
         raise DataError(f"{data.source}: holds no {options.split} pairs; pass the other --split or another --fold")
@@ -91,6 +101,17 @@ def evaluate(options: EvaluateOptions, console: Console) -> dict[str, Any]:
     if options.picture is not None:
         plugin.picture(model.backend, model.network, cases[0], options.picture)
     return result
+
+
+def seen_note(about: Mapping[str, Any], source: str, fold: int | None, split: str) -> str | None:
+    """What is to be said where a model is judged by scans that it may have been trained on; None elsewhere.
+
+    Weights know their data by name and their fold; ``about``: as `cst_core.models.Model.about`.
+    """
+    if about.get("trained_on") != shareable(source) or (split == "test" and about.get("fold") == fold):
+        return None
+    part = "without a fold" if about.get("fold") is None else f"on fold {about['fold']}"
+    return f"the model was trained {part} of data of this name: it may have seen these scans, without their labels"
 
 
 def usual_measures(plugin: BackendPlugin[Any]) -> dict[str, Any]:

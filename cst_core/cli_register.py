@@ -89,6 +89,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
         ("similarity, by the affine map", affine.get("similarity_before"), affine.get("similarity_after"), 3),
         ("displacement mm, mean", None, moved.get("mean"), 2),
         ("folding %", None, result.get("folding_percent"), 3),
+        ("SDlogJ (L2R)", None, result.get("sdlogj_l2r"), 3),
         ("SDlogJ", None, result.get("sdlogj"), 3),
         ("inverse residual mm, 99.9 %", None, inverse.get("p999"), 4),
         ("seconds", None, result["seconds"].get("total"), 1),

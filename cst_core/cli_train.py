@@ -160,7 +160,7 @@ def _train(
     say = _sayer(console)
     scored = select(dataset.test, has_truth)
     say(f"  {len(dataset.train)} pairs to train on, {len(dataset.test)} to test on ({len(scored)} with truth)")
-    for note in dataset.notes:
+    for note in (*dataset.train_notes, *dataset.notes):
         say(f"  {note}")
     say(f"Run: {run.folder} (backend {plugin.name}, preset {config.preset}, {device}, seed {config.train.seed})")
     if team.size > 1:

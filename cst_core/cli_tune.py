@@ -20,7 +20,7 @@ from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.evaluation import evaluate as score_all
 from cst_core.evaluation import number, summary
 from cst_core.eventlog import finite
-from cst_core.files import write_atomically
+from cst_core.files import check_place, write_atomically
 from cst_core.models import Model, load_model
 from cst_core.plugin import BackendPlugin, EvalCase
 
@@ -57,6 +57,7 @@ def tune(options: TuneOptions, console: Console) -> dict[str, Any]:
     plugin = plugins.load(options.backend)
     key = regularisation_of(plugin)
     device = choose_device(options.device)
+    check_place("--json", options.report)
     model = load_model(options.model, plugin, device, options.assignments)
     data, fold = choose_evaluation_data(options.data, options.fold, model.file)
     dataset = plugin.read_data(data.source, fold, model.config, device)
@@ -78,7 +79,7 @@ def tune(options: TuneOptions, console: Console) -> dict[str, Any]:
     if found.broken:
         say(f"note: SDlogJ is not monotone in {key} here ({found.broken}); other weights may give the target as well")
     setting = f"{key}={found.best.weight:g}"
-    say(f"SDlogJ {found.best.value:.4f} with: --set {setting}")
+    say(f"SDlogJ (L2R) {found.best.value:.4f} with: --set {setting}")
     result = {
         "backend": plugin.name,
         "data": dataset.source,

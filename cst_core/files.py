@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cst_core.errors import CstError
+from cst_core.errors import ConfigError, CstError
 from cst_core.refusal import RefusedError, refusal
 
 PARTIAL = ".*.partial"
@@ -51,6 +51,16 @@ def sync(path: Path) -> None:
     """Wait until what was written to ``path`` is on the disk: a full one is often noticed only here."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+def check_place(option: str, path: Path | None) -> None:
+    """Raise ConfigError, before anything is computed, where ``path`` is a folder or has none to lie in."""
+    if path is None:
+        return
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{option} {path}: the folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: is a folder; name a file")
 
 
 def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> None:

@@ -53,6 +53,8 @@ class Dataset(Generic[Pair]):
     test: Sequence[EvalCase[Pair]]
     notes: Sequence[str] = field(default_factory=tuple)
     """Said to the user once: what was clamped, skipped or assumed."""
+    train_notes: Sequence[str] = field(default_factory=tuple)
+    """The same of the training pairs alone."""
 
     def split(self, name: str) -> Sequence[EvalCase[Pair]]:
         """The pairs that ``--split train`` and ``--split test`` mean."""

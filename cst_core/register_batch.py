@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cst_core.batch_summary import note_failure
+from cst_core.batch_summary import FAILED, SUMMARY, note_failure
 from cst_core.errors import ConfigError, CstError, DataError
 from cst_core.formats.pair_list import Listed
 from cst_core.models import Model
@@ -49,9 +49,15 @@ class Batch(NamedTuple):
 
 
 def check_batch_folder(out: Path, pairs: Sequence[Listed], resume: bool, overwrite: bool) -> None:
-    """Raise ConfigError if results of these pairs are there already, and nothing was said about them."""
+    """Raise ConfigError if results of these pairs are there already, and nothing was said about them.
+
+    Or if a pair's folder would bear the name of one of the files that a batch writes beside the folders.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: must be a folder, found a file; name another")
+    for id, _ in pairs:
+        if id == SUMMARY or id.endswith(FAILED):
+            raise ConfigError(f"--pairs: {id!r} is the name of a file beside the results; choose another id")
     taken = [id for id, _ in pairs if (out / id).exists()]
     if taken and not (resume or overwrite):
         raise ConfigError(

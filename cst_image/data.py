@@ -45,7 +45,7 @@ def read_dataset(source: str | Path, fold: int | None, config: ImageConfig, devi
     folder = read_folder(source)
     if folder.description is not None:
         _check_modality(folder.description, config)
-    train, test, notes = split_pairs(folder, fold, config)
+    train, test, notes, train_notes = split_pairs(folder, fold, config)
     paired = {id for pair in (*train, *test) for id in pair}
     # all that could be trained on, so that neither grid nor fingerprint depends on the fold
     files = FileSource(folder, [id for id, scan in folder.scans.items() if id in paired or not scan.held_out])
@@ -62,6 +62,7 @@ def read_dataset(source: str | Path, fold: int | None, config: ImageConfig, devi
         train=LazyCases(train, store.case, store.pair),
         test=LazyCases(test, store.case, store.pair),
         notes=(*told, *_read_all(store, files, targets, test, config)),
+        train_notes=train_notes,
     )
 
 

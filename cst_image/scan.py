@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_core.formats.nifti import affine_of, check_millimetres, open_nifti
+from cst_core.formats.nifti import affine_of, check_millimetres, forms_note, open_nifti
 
 EXTENSIONS = (".nii.gz", ".nii")
 _MOST_LABELS = 2**15  # a label map with larger values is an intensity image
@@ -28,6 +28,8 @@ class Header(NamedTuple):
     """Where the file's own array axes run to: ``RAS`` if nothing is turned."""
     placed: bool
     """Whether the file says where it lies in the scanner's frame (sform or qform)."""
+    note: str | None = None
+    """What is to be said where sform and qform contradict each other."""
 
 
 def inspect(path: Path) -> Header:
@@ -138,7 +140,7 @@ def _header(path: Path, image: Any) -> Header:
             f"{path}: cannot be used as it lies ({error}); resample it to a grid of orthogonal axes"
         ) from None
     placed = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
-    return Header(path, grid, "".join(nibabel.aff2axcodes(image.affine)), placed)
+    return Header(path, grid, "".join(nibabel.aff2axcodes(image.affine)), placed, forms_note(path, image))
 
 
 def _read(path: Path) -> Float[np.ndarray, "X Y Z"]:

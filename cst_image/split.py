@@ -28,6 +28,8 @@ class Split(NamedTuple):
     train: Sequence[Ids]
     test: Sequence[Ids]
     notes: tuple[str, ...]
+    train_notes: tuple[str, ...] = ()
+    """What is to be said of the training pairs alone."""
 
 
 def split_pairs(folder: Folder, fold: int | None, config: ImageConfig) -> Split:
@@ -73,7 +75,7 @@ def split_pairs(folder: Folder, fold: int | None, config: ImageConfig) -> Split:
         test = _at_most(list(pairwise(labelled)), config.max_test_pairs)
         notes += [f"no fold: {AMONG_NOTE}"] if test else []
     train, more = _train_pairs(folder, [id for id in ids if id not in set(test_ids)], config)
-    return Split(train, test, (*notes, *more))
+    return Split(train, test, tuple(notes), tuple(more))
 
 
 def fold_scans(ids: Sequence[str], fold: int) -> list[str]:

@@ -14,6 +14,8 @@ from cst_core.field import Grid
 from cst_core.files import replace_atomically
 from cst_core.formats.numpy_archive import DEFLATE_LIMIT
 
+FORMS_APART = 0.1
+"""Of a voxel: sform and qform that put a voxel further apart than this are two different places."""
 _NOT_MM = {1: "metres", 3: "micrometres"}  # codes of the header's unit of length
 
 
@@ -75,6 +77,27 @@ def affine_of(path: Path, image: Any) -> np.ndarray:
                 f"{path}: the affine must give every axis a voxel size, found {affine.tolist()}; correct it"
             )
     return affine
+
+
+def forms_note(path: Path, image: Any) -> str | None:
+    """What is to be said of a file whose sform and qform put its voxels at different places; None where they agree.
+
+    The sform counts here, as for nibabel and most of neuroimaging; ITK takes the qform of some such files, as its
+    reader prefers the one that says that it is the scanner's.
+    """
+    header = image.header
+    if not (int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0):
+        return None
+    corners = np.array([(x, y, z, 1.0) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    corners[:, :3] *= np.array(image.shape[:3]) - 1
+    sform, qform = header.get_sform(), header.get_qform()
+    apart = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
+    if not apart > FORMS_APART * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
+        return None
+    return (
+        f"{path.name}: its sform and qform lie {apart:.3g} mm apart; the sform counts here, other programs may take "
+        "the qform: make them one (nibabel: image.set_qform(image.affine, code=1))"
+    )
 
 
 def grid_of(path: Path, image: Any) -> Grid:

@@ -14,7 +14,7 @@ from cst_core.metrics import JacobianFigures, determinant_figures, dice, landmar
 from cst_core.transform import Transform, WorldField, is_inside, to_indices
 from cst_image.overlap import mean
 from cst_image.registration.file_pair import FilePair, ScanFile
-from cst_image.registration.pull import onto, pull
+from cst_image.registration.pull import Lookup, onto, pull
 from cst_image.registration.similarity import correlation
 
 
@@ -34,7 +34,13 @@ class Measured(NamedTuple):
     landmark_figures: dict[str, Any] | None
 
 
-def measure(pair: FilePair, exported: WorldField, whole: Transform, determinants: Float[Tensor, "X Y Z"]) -> Measured:
+def measure(
+    pair: FilePair,
+    exported: WorldField,
+    whole: Transform,
+    determinants: Float[Tensor, "X Y Z"],
+    label_interpolation: Lookup = "nearest",
+) -> Measured:
     """Warp image, labels and landmarks, and compare with the truth where there is any.
 
     Args:
@@ -42,6 +48,7 @@ def measure(pair: FilePair, exported: WorldField, whole: Transform, determinants
         exported: the whole transform on the fixed grid; what is measured is what others will read.
         whole: the same, for landmarks beyond the grid.
         determinants: of ``exported``.
+        label_interpolation: how the moving labels are warped.
     """
     fixed, moving = pair.fixed, pair.moving
     grid, scan = exported.grid, moving.header.grid
@@ -52,11 +59,10 @@ def measure(pair: FilePair, exported: WorldField, whole: Transform, determinants
     warped_labels = None
     overlaps: list[Mapping[int, float] | None] = [None, None]
     if moving.labels is not None:
-        warped_labels, _ = pull(moving.labels, scan, exported, "nearest")
+        warped_labels, _ = pull(moving.labels, scan, exported, label_interpolation)
         if fixed.labels is not None:
-            overlaps = _overlaps(
-                fixed.labels, moving.labels, onto(moving.labels, scan, grid, "nearest")[0], warped_labels
-            )
+            unmoved, _ = onto(moving.labels, scan, grid, label_interpolation)
+            overlaps = _overlaps(fixed.labels, moving.labels, unmoved, warped_labels)
     moved = errors = initial_errors = figures = None
     if pair.landmarks is not None:
         moved = _mapped(pair.landmarks.fixed, exported, whole)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from cst_core.field import Grid, Mode, sample
+from cst_core.field import Grid, sample
+from cst_core.label_maps import sample_labels
 from cst_core.transform import WorldField, is_inside, slab_points, slabs, to_indices
+
+Lookup = Literal["linear", "nearest", "label"]
+"""How a value between voxels is found; ``label``: each label linearly, and the largest taken."""
 
 
 def pull(
-    volume: Shaped[Tensor, "A B C"], scan: Grid, field: WorldField, mode: Mode = "linear", fill: float = 0.0
+    volume: Shaped[Tensor, "A B C"], scan: Grid, field: WorldField, mode: Lookup = "linear", fill: float = 0.0
 ) -> tuple[Shaped[Tensor, "X Y Z"], Bool[Tensor, "X Y Z"]]:
     """``volume``, on ``scan``, at x + u(x) for every voxel x of the field's grid, and which of these it has data for.
 
@@ -27,7 +33,7 @@ def pull(
 
 
 def onto(
-    volume: Shaped[Tensor, "A B C"], scan: Grid, grid: Grid, mode: Mode = "linear", fill: float = 0.0
+    volume: Shaped[Tensor, "A B C"], scan: Grid, grid: Grid, mode: Lookup = "linear", fill: float = 0.0
 ) -> tuple[Shaped[Tensor, "X Y Z"], Bool[Tensor, "X Y Z"]]:
     """As `pull` without a displacement: the volume on another grid of the same world."""
     pulled = torch.empty(grid.shape, dtype=volume.dtype)
@@ -42,14 +48,15 @@ def _pull_points(
     volume: Tensor,
     scan: Grid,
     points: Float[Tensor, "N 3"],
-    mode: Mode,
+    mode: Lookup,
     fill: float,
     pulled: Tensor,
     known: Tensor,
 ) -> None:
     index = to_indices(scan, points)
     inside = is_inside(index, scan.shape)
-    values = sample(volume[None], index.T.float(), (1.0, 1.0, 1.0), mode)[0]
+    at, unit = index.T.float(), (1.0, 1.0, 1.0)
+    values = sample_labels(volume, at, unit) if mode == "label" else sample(volume[None], at, unit, mode)[0]
     values[~inside] = fill
     pulled.copy_(values.reshape(pulled.shape))
     known.copy_(inside.reshape(known.shape))

@@ -16,7 +16,7 @@ from cst_core.formats.itk_transform import write_itk_affine
 from cst_core.formats.landmark_files import write_moved
 from cst_core.models import Model
 from cst_core.plugin import RegisterRequest
-from cst_core.transform import Transform, WorldAffine, WorldField
+from cst_core.transform import Transform, WorldAffine, WorldField, is_inside, to_indices
 from cst_core.verdict import confidence_entry
 from cst_core.way_back import ContinuedField, way_back
 from cst_image.backend import ImageBackend
@@ -40,7 +40,7 @@ from cst_image.registration.native_files import (
     write_volume,
 )
 from cst_image.registration.prealignment import Prealignment, Scan, as_placed, prealign
-from cst_image.registration.pull import onto
+from cst_image.registration.pull import Lookup, onto
 
 FILES = {
     "displacement": "displacement.nii.gz",
@@ -99,7 +99,7 @@ def register_files(model: Model, request: RegisterRequest, folder: Path) -> Mapp
     clock.lap("register")
     exported = Transform((found.deformation, found.affine)).on(pair.fixed.header.grid)
     rounded_(exported.vectors, MM_STEP)
-    result = _forward(pair, found, exported, folder)
+    result = _forward(pair, found, exported, folder, backend.config.label_interpolation)
     clock.lap("write")
     moving_grid = pair.moving.header.grid
     back = way_back(
@@ -150,7 +150,7 @@ def _register(backend: ImageBackend, model: Model, fixed: Scan, moving: Scan, al
     )
 
 
-def _forward(pair: FilePair, found: Found, exported: WorldField, folder: Path) -> dict[str, Any]:
+def _forward(pair: FilePair, found: Found, exported: WorldField, folder: Path, labels: Lookup) -> dict[str, Any]:
     """Write what lies on the fixed grid, and measure it."""
     native, grid = native_grid(pair.fixed.header), exported.grid
     write_field(folder / FILES["displacement"], exported.vectors, native)
@@ -161,7 +161,7 @@ def _forward(pair: FilePair, found: Found, exported: WorldField, folder: Path) -
     volumes = rounded_(determinant(exported), DETERMINANT_STEP)
     write_volume(folder / FILES["jacobian"], volumes, native)
     files = dict(FILES)
-    measured = measure(pair, exported, Transform((found.deformation, found.affine)), volumes)
+    measured = measure(pair, exported, Transform((found.deformation, found.affine)), volumes, labels)
     write_volume(folder / FILES["warped"], measured.warped, native)
     files |= _write_truth(pair, measured, native, folder)
     seen = found.trust.values[found.seen] if bool(found.seen.any()) else found.trust.values
@@ -203,4 +203,13 @@ def _notes(pair: FilePair, found: Found) -> list[str]:
         for scan in (pair.fixed, pair.moving)
         if not scan.header.placed
     ]
+    notes += [scan.header.note for scan in (pair.fixed, pair.moving) if scan.header.note is not None]
+    if pair.landmarks is not None:
+        grid, points = pair.fixed.header.grid, pair.landmarks.fixed
+        beyond = int((~is_inside(to_indices(grid, points), grid.shape)).sum())
+        if beyond > 0:
+            notes.append(
+                f"{beyond} of {len(points)} landmarks lie outside the fixed scan: moved as the registration goes on "
+                "there, beyond displacement.nii.gz (cst apply leaves them where they are); check their frame"
+            )
     return notes

@@ -102,8 +102,11 @@ def test_evaluate_run(finished, cst, tmp_path: Path):
     assert set(result["pairs"][0]) >= {"id", "tre_mm", "tre_mm_initial", "dice", "hd95_mm", "sdlogj", "seconds"}
     logged = [event for event in events(run) if event["kind"] == "evaluation"][-1]
     assert result["mean"]["tre_mm"] == pytest.approx(logged["mean"]["tre_mm"], rel=1e-4)
+    assert "may have seen these scans" not in said.out
+    seen = cst("evaluate", "--backend", "toy", "--model", run, "--split", "train")
+    assert "the model was trained without a fold of data of this name: it may have seen these scans" in seen.out
     before = cst("evaluate", "--backend", "toy", "--model", "random", "--split", "train", "--json", report)
-    assert before.code == 0
+    assert (before.code, "may have seen" in before.out) == (0, False)
     assert json.loads(report.read_text())["mean"]["tre_mm"] > 2 * result["mean"]["tre_mm"]
     assert json.loads(report.read_text())["n_pairs"] == 12
 
@@ -194,6 +197,13 @@ def _plugin():
         (["train", "--backend", "toy", "--resume", "--out", "/no/such"], 1, ["/no/such"]),
         (["evaluate", "--backend", "toy", "--model", "nope"], 1, ["nope", "random"]),
         (["evaluate", "--backend", "toy", "--model", "random", "--fold", "1"], 1, ["--fold 1"]),
+        (
+            ["evaluate", "--backend", "toy", "--model", "random", "--json", "none/x.json"],
+            2,
+            ["--json none/x.json", "none"],
+        ),
+        (["evaluate", "--backend", "toy", "--model", "random", "--picture", "."], 2, ["--picture .", "folder"]),
+        (["tune", "--backend", "toy", "--model", "random", "--target-sdlogj", "1", "--json", "."], 1, ["toy"]),
         (["train", "--backend", "toy", "--config", "/no/such.toml"], 2, ["/no/such.toml"]),
     ],
 )

@@ -245,3 +245,19 @@ class TestRefusals:
         assert said in result.err
         assert "cubic" in said or result.err.count("\n") == 1
         assert {path: path.read_bytes() for path in small.iterdir() if path.is_file()} == before
+
+
+def test_two_places_in_one_header_are_told(folder: Path, cst: Cst):
+    image = nibabel.load(folder / "moving.nii.gz")
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine)  # type: ignore[attr-defined]
+    image.set_sform(image.affine, code=2)
+    image.set_qform(image.affine, code=1)
+    nibabel.save(image, folder / "alike.nii.gz")
+    elsewhere = np.array(image.affine)
+    elsewhere[0, 3] += 30.0
+    image.set_qform(elsewhere, code=1)
+    nibabel.save(image, folder / "apart.nii.gz")
+    arguments = ["--like", folder / "fixed.nii.gz", "--out", folder / "w.nii.gz", "--overwrite"]
+    assert cst("apply", folder / "t.h5", folder / "alike.nii.gz", *arguments).out.startswith(str(folder / "w.nii.gz"))
+    said = cst("apply", folder / "t.h5", folder / "apart.nii.gz", *arguments)
+    assert "apart.nii.gz: its sform and qform lie 30 mm apart" in said.out

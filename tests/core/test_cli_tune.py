@@ -57,7 +57,7 @@ def test_begins_with_what_is_set_and_takes_fewer_pairs(cst):
     assert said.code == 0, said.err
     assert "2 train pairs" in said.out
     assert said.out.count("sharpness 20 ") == 1
-    assert said.out.splitlines()[-1] == "SDlogJ 0.0500 with: --set sharpness=20"
+    assert said.out.splitlines()[-1] == "SDlogJ (L2R) 0.0500 with: --set sharpness=20"
 
 
 @pytest.mark.usefixtures("tunable")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cst_core.errors import DataError
-from cst_core.formats.nifti import placed, read_grid, read_volume, save_nifti
+from cst_core.formats.nifti import forms_note, placed, read_grid, read_volume, save_nifti
 
 
 def test_numbers_are_kept_as_stored(tmp_path: Path):
@@ -65,3 +65,23 @@ def test_other_units_and_formats_are_refused(tmp_path: Path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), None, image.header), tmp_path / "s.nii")
     with pytest.raises(DataError, match="every axis a voxel size"):
         read_grid(tmp_path / "s.nii")
+
+
+def test_two_places_in_one_header_are_told(tmp_path: Path):
+    path, affine = tmp_path / "a.nii", np.diag([2.0, 2.0, 3.0, 1.0])
+    image = nibabel.Nifti1Image(np.zeros((20, 20, 10), np.uint8), affine)
+    other = affine.copy()
+    for shift, codes, told in ((30.0, (2, 1), True), (0.1, (2, 1), False), (30.0, (2, 0), False), (0.0, (1, 1), False)):
+        other[0, 3] = shift
+        image.set_sform(affine, code=codes[0])
+        image.set_qform(other, code=codes[1])
+        note = forms_note(path, image)
+        assert (note is not None) == told
+    # the same corner, other axes
+    turned = np.diag([-2.0, -2.0, 3.0, 1.0])
+    image.set_sform(affine, code=1)
+    image.set_qform(turned, code=1)
+    assert forms_note(path, image) == (
+        "a.nii: its sform and qform lie 107 mm apart; the sform counts here, other programs may take the qform: make "
+        "them one (nibabel: image.set_qform(image.affine, code=1))"
+    )

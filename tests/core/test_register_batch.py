@@ -12,8 +12,9 @@ from registering import Registering, write_pairs
 from cst_core.batch_summary import SUMMARY, finished, summarise
 from cst_core.cli_register import say_summary
 from cst_core.errors import ConfigError, CstError
+from cst_core.formats.pair_list import Listed
 from cst_core.models import load_model
-from cst_core.register_batch import Batch, register_batch
+from cst_core.register_batch import Batch, check_batch_folder, register_batch
 from cst_core.shard import Shard, held
 
 
@@ -114,6 +115,12 @@ def test_a_shard_that_was_killed_goes_on_without_the_others_pairs(plugin, model,
     assert names(out) == [".b.999999999.partial", "a", "c"]
     with pytest.raises(ConfigError, match="holds results of 2 of the pairs"):
         register_batch(batch(plugin, model), pairs, out, lambda _: None, Shard(1, 2))
+
+
+@pytest.mark.parametrize("id", ["summary.csv", "case.failed.txt"])
+def test_no_pair_bears_the_name_of_a_file_beside_it(tmp_path, id):
+    with pytest.raises(ConfigError, match="is the name of a file beside the results"):
+        check_batch_folder(tmp_path / "out", [Listed(id, {})], False, False)
 
 
 _HOLD = """

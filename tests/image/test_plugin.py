@@ -2,6 +2,8 @@
 
 import math
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -188,3 +190,20 @@ def test_what_changes_figures_and_not_registrations():
     assert nearest.dice != label.dice
     assert nearest.dice_initial == label.dice_initial
     assert nearest.sdlogj == label.sdlogj
+
+
+def test_evaluate_says_how_scans_were_brought_together(tmp_path, capsys):
+    from cst_core.cli import main
+
+    for name, shape in (("a", (20, 22, 24)), ("b", (21, 22, 23)), ("c", (20, 22, 24))):
+        values = 50 * np.random.default_rng(ord(name)).normal(size=shape).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([-4.0, 4.0, 4.0, 1.0])), tmp_path / f"{name}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image((values > 0).astype(np.uint8), np.diag([-4.0, 4.0, 4.0, 1.0])),
+                     tmp_path / f"{name}_seg.nii.gz")  # fmt: skip
+    arguments = ["evaluate", "--backend", "image", "--model", "random", "--data", str(tmp_path), "--set", "adam=false"]
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 0
+    said = capsys.readouterr().out
+    assert "3 scans on a grid of 21 x 22 x 24 voxels of 4 x 4 x 4 mm, centre on centre" in said
+    assert "voxel axes turned to right, anterior, superior: 3 from LAS" in said

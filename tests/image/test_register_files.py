@@ -212,3 +212,41 @@ def test_without_affine_scans_must_overlap(run, tmp_path, capsys):
     run(fixed, moving, tmp_path / "none", "--no-affine", code=1)
     assert "leave --no-affine out" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_labels_are_warped_as_asked(plain, run, tmp_path):
+    from cst_core.cli import main
+
+    labels = [plain / f"{name}_labels.nii.gz" for name in ("fixed", "moving")]
+    out = run(plain / "fixed.nii.gz", plain / "moving.nii.gz", tmp_path / "out", "--fixed-labels", labels[0],
+              "--moving-labels", labels[1], "--set", "label_interpolation=label")  # fmt: skip
+    applied = tmp_path / "applied.nii.gz"
+    with pytest.raises(SystemExit):
+        main([*map(str, ("apply", out, labels[1], "--like", plain / "fixed.nii.gz", "--out", applied)),
+              "--interpolation", "label"])  # fmt: skip
+    ours, theirs, nearest = (
+        np.asarray(nibabel.load(path).dataobj)
+        for path in (out / "warped_labels.nii.gz", applied, plain / "out" / "warped_labels.nii.gz")
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    assert (ours != nearest).mean() > 0.001
+    found, before = (json.loads((folder / "register.json").read_text())["final"] for folder in (out, plain / "out"))
+    assert found["dice"] != before["dice"]
+
+
+def test_doubtful_places_are_told(plain, run, tmp_path):
+    image = nibabel.load(plain / "moving.nii.gz")
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    elsewhere = image.affine.copy()
+    elsewhere[:3, 3] += [30.0, 5.0, -7.0]
+    image.set_sform(image.affine, code=2)
+    image.set_qform(elsewhere, code=1)
+    nibabel.save(image, tmp_path / "moving.nii.gz")
+    lines = (plain / "landmarks.csv").read_text().splitlines()
+    (tmp_path / "landmarks.csv").write_text("\n".join([*lines[:4], "500,0,0,500,0,0"]) + "\n")
+    out = run(plain / "fixed.nii.gz", tmp_path / "moving.nii.gz", tmp_path / "out",
+              "--landmarks", tmp_path / "landmarks.csv")  # fmt: skip
+    notes = json.loads((out / "register.json").read_text())["notes"]
+    assert any(note.startswith("moving.nii.gz: its sform and qform lie 31.2 mm apart") for note in notes)
+    assert any(note.startswith("1 of 4 landmarks lie outside the fixed scan") for note in notes)
+    assert json.loads((plain / "out" / "register.json").read_text())["notes"] == []

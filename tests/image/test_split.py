@@ -127,7 +127,7 @@ def test_many_training_pairs_are_drawn_once_and_for_all():
     assert list(split.train) == sorted(split.train)
     assert len(scans_of(split.train)) > 45
     assert len(split.test) == 7
-    assert any(note.startswith("100 of 1225 training pairs") for note in split.notes)
+    assert any(note.startswith("100 of 1225 training pairs") for note in split.train_notes)
     assert split_pairs(folder(ids), None, ImageConfig(max_train_pairs=100)).train == split.train
     assert len(split_pairs(folder(ids), None, ImageConfig(max_train_pairs=None)).train) == 1225
 
