@@ -21,6 +21,7 @@ from cst_core.verdict import confidence_entry
 from cst_core.way_back import ContinuedField, way_back
 from cst_image.backend import ImageBackend
 from cst_image.confidence import GOOD_MM, POOR_MM, Measure, confidence
+from cst_image.config import ImageConfig
 from cst_image.intensity import lowest
 from cst_image.pair import ImagePair
 from cst_image.placement import place
@@ -123,7 +124,7 @@ def register_files(model: Model, request: RegisterRequest, folder: Path) -> Mapp
         **result,
         "inverse_residual_mm": back.residual_mm,
         "seconds": clock.seconds,
-        "notes": [*aligned.notes, *_notes(pair, found)],
+        "notes": [*aligned.notes, *_notes(pair, found, backend.config)],
     }
 
 
@@ -193,7 +194,7 @@ def _at(backend: ImageBackend, working: Grid) -> Any:
     return backend.config.model_copy(update={"spacing": (x * y * z) ** (1 / 3)})
 
 
-def _notes(pair: FilePair, found: Found) -> list[str]:
+def _notes(pair: FilePair, found: Found, config: ImageConfig) -> list[str]:
     notes = []
     share = float(found.seen.float().mean())
     if share < 0.9:
@@ -203,6 +204,8 @@ def _notes(pair: FilePair, found: Found) -> list[str]:
         for scan in (pair.fixed, pair.moving)
         if not scan.header.placed
     ]
+    if config.intensity == "ct" and min(float(scan.volume.min()) for scan in (pair.fixed, pair.moving)) >= 0:
+        notes.append("neither scan has a value below 0, as CT in HU has, for which this model was made: is this MR?")
     notes += [scan.header.note for scan in (pair.fixed, pair.moving) if scan.header.note is not None]
     if pair.landmarks is not None:
         grid, points = pair.fixed.header.grid, pair.landmarks.fixed

@@ -250,3 +250,13 @@ def test_doubtful_places_are_told(plain, run, tmp_path):
     assert any(note.startswith("moving.nii.gz: its sform and qform lie 31.2 mm apart") for note in notes)
     assert any(note.startswith("1 of 4 landmarks lie outside the fixed scan") for note in notes)
     assert json.loads((plain / "out" / "register.json").read_text())["notes"] == []
+
+
+def test_a_model_of_ct_on_something_else_is_told(run, tmp_path):
+    paths = blobs.write_pair(tmp_path, PLAIN, PLAIN)
+    for path in paths:
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj)
+        nibabel.save(nibabel.Nifti1Image(values - values.min(), image.affine), path)
+    notes = json.loads((run(*paths, tmp_path / "out", "--set", "adam=false") / "register.json").read_text())["notes"]
+    assert any(note.startswith("neither scan has a value below 0, as CT in HU has") for note in notes)
