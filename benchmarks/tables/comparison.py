@@ -61,7 +61,7 @@ def comparison_tables(file: str, result: Mapping[str, Any]) -> str:
     every = entries(result["rows"])
     quality = "tre_mm" if any(entry.figure("tre_mm") for entry in every.values()) else "dice"
     parts = []
-    for way in dict.fromkeys(_way(method) for method, _ in every):
+    for way in sorted(dict.fromkeys(_way(method) for method, _ in every), key=bool):  # today's presets come first
         these = {key: entry for key, entry in every.items() if _way(key[0]) == way}
         lines = numbers(these, quality, way, result.get("target_sdlogj"))
         title = f"**{_first_upper(way)}**\n\n" if way else ""
@@ -227,7 +227,7 @@ def _rank(method: str, every: Mapping[tuple[str, str], Entry]) -> tuple[int, int
     name = method.partition(", ")[0]
     order = [key[0] for key in every]
     kind = next(entry.kind for key, entry in every.items() if key[0] == method)
-    if name == "best":
+    if name.partition(" (")[0] == "best":
         place = 6
     elif name.startswith(f"{REFERENCE} "):
         place = 5
