@@ -13,7 +13,7 @@ REFERENCE = "self"
 NAMES = {REFERENCE: "self-training"}
 """What the tables call a method, where it is not its name."""
 NEAR = 0.05
-"""Relative: a matched SDlogJ further from its target is marked."""
+"""Relative: a matched SDlogJ further from its target is marked; a default one that is as near needs no matching."""
 
 
 class Column(NamedTuple):
@@ -79,10 +79,10 @@ def numbers(
     before = {column.name: initial(every, column.name) for column in columns}
     lines = [Numbers(None, before, None, None, None, False)]
     for method in sorted(dict.fromkeys(method for method, _ in every), key=lambda name: _rank(name, every)):
-        default, matched = every.get((method, "default")), every.get((method, "matched"))
+        default = every.get((method, "default"))
+        matched = every.get((method, "matched"), default if _is_near(default, target) else None)
         figures = {column.name: default.figure(column.name) if default else None for column in columns}
-        reached = matched.figure("sdlogj_l2r") if matched else None
-        far = bool(reached and target and abs(reached.mean - target) > NEAR * target)
+        far = bool(matched and target) and not _is_near(matched, target)
         p, matched_p = (
             None if one is None or method == _named(REFERENCE, way) else p_value(one, other, quality)
             for one, other in ((default, reference), (matched, matched_reference))
@@ -90,6 +90,11 @@ def numbers(
         shown = default or matched
         lines.append(Numbers(shown, figures, p, matched, matched_p, far))
     return lines
+
+
+def _is_near(entry: Entry | None, target: float | None) -> bool:
+    reached = entry.figure("sdlogj_l2r") if entry else None
+    return bool(reached and target and abs(reached.mean - target) <= NEAR * target)
 
 
 def _rendered(lines: Sequence[Numbers], quality: str) -> str:
@@ -179,7 +184,7 @@ def _caption(file: str, result: Mapping[str, Any], every: Mapping[tuple[str, str
         "Mean ± standard deviation over pairs (over seeds, where there are several), each pair the mean of its seeds; "
         "p: Wilcoxon's signed-rank test against self-training, pair by pair, two-sided; bold: the best that saw "
         "nothing but scans. SDlogJ by Learn2Reg's definition.",
-        f"Matched: regularisation such that the mean SDlogJ is {fixed(target, 3)}." if target else "",
+        target and f"Matched: such regularisation that the mean SDlogJ is {fixed(target, 3)}, or the default as near.",
         f"Processor: {cpu.get('name', 'unknown')}, {cpu.get('cores', '?')} cores, {cpu.get('threads', '?')} threads; "
         f"cst {versions.get('cst', '?')}, torch {versions.get('torch', '?')}.",
     ]

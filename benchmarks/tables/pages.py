@@ -60,7 +60,8 @@ PAGES = {
         "\n[Measures](../explanation/measures.md) defines the figures; "
         "[Compare two models](../how-to/compare.md#at-equal-smoothness) says how SDlogJ is matched.\n\n"
         "![Dice and landmark error by stage](stages.svg)\n\n"
-        "The test pairs after each stage, by what taught them (`python -m benchmarks.tables.figure_stages`).\n",
+        "The test pairs after each stage, by what taught them (`python -m benchmarks.tables.figure_stages`); for the "
+        "abdomen one run, three listed pairs, by roughness alone.\n",
         (
             Part("Lungs: COPDGene, five folds", "comparison_lungs.json", comparison_section, _FULL),
             Part("Hippocampus, MR", "comparison_hippocampus.json", comparison_section, _FULL),

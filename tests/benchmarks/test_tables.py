@@ -117,10 +117,10 @@ def test_the_table():
     assert "**" not in cells["landmarks"][3]  # the best, but it saw more
     assert cells["mind"][4] == probability(wilcoxon(MIND[0], by_pair).pvalue)
     assert cells["greedy"][8:10] == ["1.2", "812"]
-    assert cells["greedy"][10].startswith("**")  # the only one near the target
+    assert cells["greedy"][10].startswith(".")
     assert cells["mind"][10].endswith(r"\*")
     assert "The target was not reached: mind." in text
-    assert cells["self-training"][10:] == [NONE] * 3
+    assert cells["self-training"][10:] == [bold, NONE, ".100"]  # its default has the target's smoothness
     assert "A CPU, 2 cores, 2 threads" in text
     assert "`: 8 pairs, seeds 0, 1." in text
 
