@@ -111,7 +111,7 @@ def seen_note(about: Mapping[str, Any], source: str, fold: int | None, split: st
     if about.get("trained_on") != shareable(source) or (split == "test" and about.get("fold") == fold):
         return None
     part = "without a fold" if about.get("fold") is None else f"on fold {about['fold']}"
-    return f"the model was trained {part} of data of this name: it may have seen these scans, without their labels"
+    return f"the model was trained {part} of data of this name: it may have seen these scans"
 
 
 def usual_measures(plugin: BackendPlugin[Any]) -> dict[str, Any]:

@@ -90,7 +90,11 @@ def forms_note(path: Path, image: Any) -> str | None:
         return None
     corners = np.array([(x, y, z, 1.0) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
     corners[:, :3] *= np.array(image.shape[:3]) - 1
-    sform, qform = header.get_sform(), header.get_qform()
+    sform = header.get_sform()
+    try:
+        qform = header.get_qform()
+    except ValueError:  # as nobody has needed it so far, it may be damaged
+        return f"{path.name}: its qform is no rotation; the sform counts here, other programs may refuse the file"
     apart = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
     if not apart > FORMS_APART * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
         return None

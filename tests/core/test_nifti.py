@@ -77,6 +77,13 @@ def test_two_places_in_one_header_are_told(tmp_path: Path):
         image.set_qform(other, code=codes[1])
         note = forms_note(path, image)
         assert (note is not None) == told
+    damaged = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), affine)
+    damaged.set_sform(affine, code=1)
+    damaged.set_qform(affine, code=1)
+    damaged.header["quatern_b"] = damaged.header["quatern_c"] = 1.0
+    assert forms_note(path, damaged) == (
+        "a.nii: its qform is no rotation; the sform counts here, other programs may refuse the file"
+    )
     # the same corner, other axes
     turned = np.diag([-2.0, -2.0, 3.0, 1.0])
     image.set_sform(affine, code=1)
