@@ -22,7 +22,7 @@ from cst_core.errors import ConfigError, DataError
 from cst_core.field import Grid
 from cst_core.files import check_place
 from cst_core.formats.itk_field import FieldFile, open_field
-from cst_core.formats.nifti import Volume, forms_note, open_nifti, placed, read_grid, read_volume, save_nifti
+from cst_core.formats.nifti import Volume, forms_notes, open_nifti, placed, read_grid, read_volume, save_nifti
 from cst_core.formats.niftyreg import NAME as NIFTYREG_NAME
 from cst_core.formats.point_list import Frame, read_points, write_points
 from cst_core.resample import Interpolation, PointsOf, by_file, by_transform, default_outside, resample
@@ -116,9 +116,8 @@ def _apply_to_points(options: ApplyOptions, console: Console) -> None:
 def _apply_to_image(options: ApplyOptions, console: Console) -> None:
     assert options.like is not None
     grid, moving = read_grid(options.like), read_volume(options.moving)
-    for path in (options.like, options.moving):
-        if (note := forms_note(path, open_nifti(path))) is not None:
-            _warn(console, note)
+    for note in forms_notes(options.like, options.moving):
+        _warn(console, note)
     points_of = _points_of(options, grid, moving)
     outside = default_outside(moving, options.interpolation) if options.outside is None else options.outside
     result = resample(moving, points_of, grid, options.interpolation, outside)

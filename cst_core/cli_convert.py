@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cst_core.cli_apply import check_output
-from cst_core.formats.nifti import read_grid
+from cst_core.formats.nifti import forms_notes, read_grid
 from cst_core.transforms_io import input_files, output_files, read_transform, write_transform
 
 
@@ -35,6 +35,8 @@ def convert(options: ConvertOptions, console: Console) -> None:
         check_output(out, inputs, options.overwrite)
     fixed = None if options.like is None else read_grid(options.like)
     moving = None if options.moving is None else read_grid(options.moving)
+    for note in forms_notes(options.like, options.moving):
+        console.print(f"warning: {note}", markup=False, highlight=False, soft_wrap=True)
     transform = read_transform(options.transform, fixed, moving)
     for path in write_transform(transform, options.out, options.format, fixed, moving):
         console.print(f"{path}: written", markup=False, highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cst_core.errors import DataError
 from cst_core.field import Grid
-from cst_core.formats.nifti import read_grid
+from cst_core.formats.nifti import forms_notes, read_grid
 from cst_core.plugin import RegisterRequest
 from cst_core.transform import WorldAffine
 from cst_points.case_folder import bounding_box, find_crop, read_crop
@@ -136,6 +136,7 @@ def _volumes(request: RegisterRequest) -> Ready:
         "the network sees scanner millimetres along superior, posterior, left from each lung's centre, scaled as the "
         "public keypoint release, whose own millimetres are nominal",
         "outside the lungs the field is the spline's continuation, and not to be relied on",
+        *forms_notes(request.fixed, request.moving),
     ]
     if not request.affine:
         # one zero for both: the clouds lie where the headers say

@@ -104,6 +104,12 @@ def forms_note(path: Path, image: Any) -> str | None:
     )
 
 
+def forms_notes(*paths: Path | None) -> list[str]:
+    """`forms_note` of files that can be opened; None is a file that was not given."""
+    notes = (forms_note(path, open_nifti(path)) for path in paths if path is not None)
+    return [note for note in notes if note is not None]
+
+
 def grid_of(path: Path, image: Any) -> Grid:
     """The grid of the first three axes, along the file's own axes.
 

@@ -261,3 +261,6 @@ def test_two_places_in_one_header_are_told(folder: Path, cst: Cst):
     assert cst("apply", folder / "t.h5", folder / "alike.nii.gz", *arguments).out.startswith(str(folder / "w.nii.gz"))
     said = cst("apply", folder / "t.h5", folder / "apart.nii.gz", *arguments)
     assert "apart.nii.gz: its sform and qform lie 30 mm apart" in said.out
+    said = cst("convert", folder / "t.h5", "--to", "fsl", "--out", folder / "fsl.nii.gz", "--like",
+               folder / "fixed.nii.gz", "--moving", folder / "apart.nii.gz")  # fmt: skip
+    assert (said.code, "lie 30 mm apart" in said.out) == (0, True)
