@@ -94,7 +94,9 @@ def forms_note(path: Path, image: Any) -> str | None:
     try:
         qform = header.get_qform()
     except ValueError:  # as nobody has needed it so far, it may be damaged
-        return f"{path.name}: its qform is no rotation; the sform counts here, other programs may refuse the file"
+        qform = np.full((4, 4), np.nan)
+    if not np.isfinite(qform).all():
+        return f"{path.name}: its qform is damaged; the sform counts here, other programs may refuse the file"
     apart = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
     if not apart > FORMS_APART * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
         return None

@@ -80,10 +80,12 @@ def test_two_places_in_one_header_are_told(tmp_path: Path):
     damaged = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), affine)
     damaged.set_sform(affine, code=1)
     damaged.set_qform(affine, code=1)
+    told = "a.nii: its qform is damaged; the sform counts here, other programs may refuse the file"
+    damaged.header["qoffset_x"] = np.nan
+    assert forms_note(path, damaged) == told
+    damaged.header["qoffset_x"] = 0.0
     damaged.header["quatern_b"] = damaged.header["quatern_c"] = 1.0
-    assert forms_note(path, damaged) == (
-        "a.nii: its qform is no rotation; the sform counts here, other programs may refuse the file"
-    )
+    assert forms_note(path, damaged) == told
     # the same corner, other axes
     turned = np.diag([-2.0, -2.0, 3.0, 1.0])
     image.set_sform(affine, code=1)
